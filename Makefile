@@ -1,0 +1,59 @@
+# pi-protocol. `make demo` runs the main job, `make test` all tests; both set everything up by themselves.
+# Needs Python 3.11+, Node 20+ with npm, make and gcc. Set-up pieces are cached: a second run installs nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .make
+
+.PHONY: help setup demo test soak bench lint format contracts clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+demo: setup ## the main job: a whole paid run on this machine (make demo ARGS="--cheat copy --seed 3")
+	$(BIN)/pi demo $(ARGS)
+
+test: setup lint ## every test: Python, contracts, real processes on a real chain
+	$(BIN)/pytest $(ARGS)
+
+lint: setup ## ruff, pyright, forge fmt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	npx --no-install pyright
+	npx --no-install forge fmt --check
+
+format: setup ## rewrites the sources in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	npx --no-install forge fmt
+
+soak: setup ## ten demos, different seeds, all cheats in turn (about 40 minutes)
+	$(BIN)/python tests/soak.py $(ARGS)
+
+bench: setup ## the benchmarks; tables on the terminal, JSON in benchmarks/results
+	$(BIN)/python -m benchmarks $(ARGS)
+
+contracts: setup ## builds the contracts and exports ABI and bytecode to the SDK
+	npx --no-install forge build
+	$(BIN)/python tools/export_abi.py
+
+clean: ## removes what set-up and runs made
+	rm -rf .venv node_modules $(STAMPS) runs contracts/out contracts/cache
+
+setup: $(STAMPS)/python $(STAMPS)/node $(STAMPS)/contracts
+
+$(STAMPS)/python: requirements.txt pyproject.toml
+	@mkdir -p $(STAMPS)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(STAMPS)/node: package.json package-lock.json
+	@mkdir -p $(STAMPS)
+	npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+$(STAMPS)/contracts: $(STAMPS)/node $(STAMPS)/python foundry.toml tools/solc $(wildcard contracts/src/*.sol contracts/src/*/*.sol)
+	npx --no-install forge build
+	@touch $@

@@ -1,0 +1,320 @@
+"""All wire types: frozen, versioned pydantic models. `RunSpec` says what is trained and how it is checked;
+its canonical JSON (RFC 8785) has its sha256 on chain. `PoolParams` is the part that the contracts enforce.
+Nothing that changes a hash stands anywhere else.
+
+Hashes are bare lower-case hex of 32 bytes; money is integer token wei; windows are seconds; rates are basis
+points.
+"""
+
+from enum import IntEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+Q16 = Annotated[int, Field(ge=0, le=1 << 24)]
+"""A non-negative real number times 2^16."""
+ClassId = Annotated[str, Field(pattern=r"^[a-z0-9.+-]{1,64}$")]
+
+
+class Phase(IntEnum):
+    """Where a pool's running round is; the contract's `IRoundLedger.Phase`."""
+
+    IDLE = 0
+    COMMIT = 1
+    REVEAL = 2
+    SEALED = 3
+
+
+class RecordStatus(IntEnum):
+    """What became of a node's work in one round; `IRoundLedger.RecordStatus`."""
+
+    NONE = 0
+    COMMITTED = 1
+    REVEALED = 2
+    EXCLUDED = 3
+    CONTESTED = 4
+    SETTLED = 5
+
+
+class Outcome(IntEnum):
+    """A validator's verdict, or a juror's vote, about one slot; `ICourt.Outcome`."""
+
+    NONE = 0
+    ACCEPT = 1
+    MISMATCH = 2
+    WITHHELD = 3
+
+
+class CaseStatus(IntEnum):
+    """`ICourt.CaseStatus`."""
+
+    NONE = 0
+    OPEN = 1
+    CONVICTED = 2
+    ACQUITTED = 3
+    HUNG = 4
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class GptSpec(Model):
+    """The built-in GPT (`pi_train/model.py`): pre-norm, learned positions, tied embeddings, byte-level."""
+
+    kind: Literal["gpt"] = "gpt"
+    layers: int = Field(4, ge=1, le=256)
+    heads: int = Field(4, ge=1, le=256)
+    width: int = Field(128, ge=8, le=65536)
+    context: int = Field(64, ge=32, le=1 << 20)
+    vocab: int = Field(256, ge=2, le=1 << 20)
+    """256: bytes are tokens."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Shard(Model):
+    """One data file in the store: raw bytes, which are the tokens."""
+
+    sha256: Hash
+    bytes: int = Field(ge=1)
+
+
+class DataSpec(Model):
+    """Shards in order; windows are drawn over their concatenation. `validation` is never trained on."""
+
+    train: tuple[Shard, ...] = Field(min_length=1)
+    validation: tuple[Shard, ...] = Field(min_length=1)
+
+
+class InnerSpec(Model):
+    """The inner loop of one slot: `steps` AdamW steps of `batch` sequences of `sequence` tokens."""
+
+    steps: int = Field(20, ge=1, le=100_000)
+    batch: int = Field(16, ge=1, le=65536)
+    sequence: int = Field(64, ge=32, le=1 << 20)
+    lr: float = Field(2e-3, gt=0, le=1)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.95, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.1, ge=0)
+    clip: float = Field(1.0, gt=0)
+    """Gradient norm limit."""
+    warmup: int = Field(20, ge=0)
+    """Inner steps, counted over the whole run, in which the learning rate rises linearly."""
+
+
+class CodecSpec(Model):
+    """How an update is encoded. Every codec decodes exactly to integers."""
+
+    name: Literal["sparse-2bit", "dense-int8", "dense-fixed"] = "sparse-2bit"
+    k: int = Field(64, ge=1, le=4096)
+    """Values kept per chunk of 4096 (sparse-2bit)."""
+    beta: Q16 = 62259
+    """Decay of the error feedback, Q16 (0.95)."""
+    max_step: int = Field(1 << 22, ge=1, le=1 << 31)
+    """Largest quantisation step in fixed-point units; above it an update is malformed."""
+
+
+class OuterSpec(Model):
+    """The outer rule, in integers. `sgd`: lr only (SparseLoCo's alpha). `nesterov`: lr and momentum."""
+
+    rule: Literal["sgd", "nesterov"] = "sgd"
+    lr: Q16 = 98304
+    """Q16; 98304 = 1.5."""
+    momentum: Q16 = 0
+    """Q16; 58982 = 0.9. Zero for sgd."""
+
+    @model_validator(mode="after")
+    def _momentum_fits_rule(self) -> Self:
+        if (self.rule == "sgd") != (self.momentum == 0):
+            raise ValueError("momentum must be zero for sgd and above zero for nesterov")
+        if self.momentum >= 1 << 16:
+            raise ValueError("momentum must be below 1")
+        return self
+
+
+class TraceSpec(Model):
+    """What a worker records of its inner steps."""
+
+    segment: int = Field(4, ge=1)
+    """Inner steps between two border states; divides `inner.steps`."""
+    proof_sequences: int = Field(1, ge=0, le=64)
+    """Sequences per step with activation proofs (first ones of the batch), one proof per 32 tokens."""
+
+
+class AuditSpec(Model):
+    """What an auditor replays, and the limits of the activation screen (TOPLOC's three statistics)."""
+
+    segments: int = Field(2, ge=1)
+    """Segments replayed per audited slot."""
+    max_exponent_mismatches: int = Field(38, ge=0, le=128)
+    max_mantissa_mean: float = Field(10.0, ge=0)
+    max_mantissa_median: float = Field(8.0, ge=0)
+
+
+class DeterminismClass(Model):
+    """What must agree for torch to give the same bits: device, build, threads, dtype and three ISA caps."""
+
+    id: ClassId
+    device: Literal["cpu", "cuda"] = "cpu"
+    torch: str
+    """Base version, e.g. 2.13.0."""
+    threads: int = Field(1, ge=1)
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    aten: Literal["default", "avx2", "avx512"] = "avx2"
+    """ATEN_CPU_CAPABILITY."""
+    onednn: str = "AVX2"
+    """ONEDNN_MAX_CPU_ISA."""
+    mkl: str = "AVX2"
+    """MKL_CBWR."""
+
+
+class ErrorLimit(Model):
+    """State error, relative to the segment's update, above which a replay is a mismatch."""
+
+    worker: ClassId
+    validator: ClassId
+    limit: float = Field(gt=0)
+
+
+class RunSpec(Model):
+    """Everything that determines a run's bits. Its canonical JSON's sha256 is the pool's `runSpecHash`."""
+
+    version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=64)
+    seed: int = Field(ge=0, lt=1 << 53)
+    rounds: int = Field(ge=1, lt=1 << 32)
+    model: GptSpec
+    data: DataSpec
+    genesis_root: Hash
+    """Root of the first checkpoint; on chain too."""
+    genesis_file: Hash
+    """sha256 of the first checkpoint's file in the store."""
+    inner: InnerSpec
+    codec: CodecSpec
+    outer: OuterSpec
+    frac_bits: int = Field(24, ge=8, le=30)
+    """A parameter is an int32 times 2^-frac_bits."""
+    trace: TraceSpec
+    audit: AuditSpec
+    classes: tuple[DeterminismClass, ...] = Field(min_length=1)
+    limits: tuple[ErrorLimit, ...] = Field(min_length=1)
+    max_width: int = Field(4, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.inner.steps % self.trace.segment:
+            raise ValueError("trace.segment must divide inner.steps")
+        if self.audit.segments > self.segments:
+            raise ValueError(f"audit.segments is above the {self.segments} segments of a slot")
+        if self.inner.sequence > self.model.context:
+            raise ValueError("inner.sequence is longer than model.context")
+        if self.trace.proof_sequences > self.inner.batch:
+            raise ValueError("trace.proof_sequences is above inner.batch")
+        if self.inner.sequence % 32:
+            raise ValueError("inner.sequence must be a multiple of 32, the span of an activation proof")
+        ids = [c.id for c in self.classes]
+        if len(set(ids)) != len(ids):
+            raise ValueError("classes must have different ids")
+        pairs = [(p.worker, p.validator) for p in self.limits]
+        if len(set(pairs)) != len(pairs) or {x for p in pairs for x in p} - set(ids):
+            raise ValueError("limits must name each pair of admitted classes at most once")
+        return self
+
+    @property
+    def segments(self) -> int:
+        """Segments of one slot: inner steps over steps per segment."""
+        return self.inner.steps // self.trace.segment
+
+    @property
+    def proofs_per_step(self) -> int:
+        return self.trace.proof_sequences * self.inner.sequence // 32
+
+    def limit(self, worker: str, validator: str) -> float | None:
+        """The error limit of a pair of classes; None when such a validator may not judge such a worker."""
+        return next((p.limit for p in self.limits if (p.worker, p.validator) == (worker, validator)), None)
+
+
+class PoolParams(Model):
+    """The contract's `PoolParams`, field for field; explained in `interfaces/IRoundLedger.sol`."""
+
+    price_per_slot: int = Field(10**18, ge=0, lt=1 << 96)
+    stake_per_slot: int = Field(100 * 10**18, ge=0, lt=1 << 96)
+    seat_stake: int = Field(100 * 10**18, ge=0, lt=1 << 96)
+    verdict_fee: int = Field(10**17, ge=0, lt=1 << 96)
+    slash_conviction: int = Field(50 * 10**18, ge=0, lt=1 << 96)
+    slash_false_accusation: int = Field(50 * 10**18, ge=0, lt=1 << 96)
+    slash_miss: int = Field(10**18, ge=0, lt=1 << 96)
+    orchestrator: Address
+    rounds: int = Field(ge=1, lt=1 << 32)
+    min_train_window: int = Field(5, ge=1, lt=1 << 32)
+    max_train_window: int = Field(120, ge=1, lt=1 << 32)
+    reveal_window: int = Field(30, ge=1, lt=1 << 32)
+    grace_window: int = Field(30, ge=1, lt=1 << 32)
+    verdict_window: int = Field(60, ge=1, lt=1 << 32)
+    verdict_reveal_window: int = Field(20, ge=1, lt=1 << 32)
+    vote_window: int = Field(60, ge=1, lt=1 << 32)
+    vote_reveal_window: int = Field(20, ge=1, lt=1 << 32)
+    max_slots: int = Field(16, ge=1, le=256)
+    max_width: int = Field(4, ge=1, le=256)
+    min_slots: int = Field(1, ge=1, le=256)
+    min_seats: int = Field(1, ge=0, lt=1 << 16)
+    verdict_budget: int = Field(64, ge=0, lt=1 << 16)
+    audit_rate: int = Field(3000, ge=0, le=10_000)
+    probation: int = Field(2, ge=0, lt=1 << 16)
+    finder_fee: int = Field(500, ge=0, le=2000)
+    auditors: int = Field(2, ge=1, le=4)
+    jury_size: int = Field(3, ge=1, le=16)
+
+    def to_abi(self) -> tuple:
+        """The values in the struct's order."""
+        return tuple(self.model_dump().values())
+
+    @classmethod
+    def from_abi(cls, values: tuple) -> Self:
+        return cls(**dict(zip(cls.model_fields, values, strict=True)))
+
+    def check(self, spec: RunSpec) -> None:
+        """Raises `SpecMismatch` when a RunSpec and these params disagree."""
+        from .errors import SpecMismatch
+
+        for name, mine, theirs in (
+            ("rounds", self.rounds, spec.rounds),
+            ("max_width", self.max_width, spec.max_width),
+        ):
+            if mine != theirs:
+                raise SpecMismatch(
+                    f"{name} is {mine} in the pool and {theirs} in its RunSpec",
+                    "do not join this pool: its creator published two different rules",
+                )
+
+    def reserve_per_round(self) -> int:
+        """Token wei that opening a round sets aside."""
+        return self.price_per_slot * self.max_slots + self.verdict_fee * self.verdict_budget
+
+
+class Reveal(Model):
+    """What a commitment hides; the contract's `Reveal`. Roots are 32 raw bytes."""
+
+    salt: bytes = Field(min_length=32, max_length=32)
+    start_root: bytes = Field(min_length=32, max_length=32)
+    update_root: bytes = Field(min_length=32, max_length=32)
+    trace_root: bytes = Field(min_length=32, max_length=32)
+    state_in: bytes = Field(min_length=32, max_length=32)
+    state_out: bytes = Field(min_length=32, max_length=32)
+    norm: int = Field(ge=0, lt=1 << 128)
+    width: int = Field(ge=1, lt=1 << 16)
+
+    def to_abi(self) -> tuple:
+        return tuple(getattr(self, name) for name in type(self).model_fields)
+
+    @classmethod
+    def from_abi(cls, values: tuple) -> Self:
+        return cls(**dict(zip(cls.model_fields, values, strict=True)))

@@ -1,0 +1,176 @@
+"""Everything a worker fetches: the rules of a pool, its data, the updates of a round, and the checkpoints it recomputes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pi_sdk.client import Client
+from pi_sdk.codec import run_spec_hash
+from pi_sdk.errors import MalformedArtifact, NotFound, SpecMismatch
+from pi_sdk.store import HttpStore, MultiStore
+from pi_sdk.types import DeterminismClass, PoolParams, Reveal, RunSpec
+from pi_train.codecs import UpdateFile, max_update_bytes
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+from pydantic import ValidationError
+
+MAX_SPEC_BYTES = 1 << 20
+MAX_LOCATIONS = 4
+"""Stores that one reveal may name; more are ignored."""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """One on-time reveal, as it stands on chain."""
+
+    node: str
+    reveal: Reveal
+    update_file: str
+    locations: tuple[str, ...]
+
+
+@dataclass
+class PoolLog:
+    """A pool's reveals, exclusions and closes by round, read from the chain's events and kept up by `refresh`."""
+
+    client: Client
+    pool_id: int
+    next_block: int = 0
+    revealed: dict[int, list[Announced]] = field(default_factory=dict)
+    excluded: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Round -> node -> reason code of the close."""
+    closed: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    """Round r -> (root of C_{r+1}, sha256 of its file)."""
+
+    def refresh(self) -> None:
+        """Reads the blocks that came since the last call."""
+        head = self.client.block_number()
+        if head < self.next_block:
+            return
+        events = self.client.events(
+            from_block=self.next_block,
+            to_block=head,
+            pool_id=self.pool_id,
+            names=["Revealed", "Excluded", "RoundClosed"],
+        )
+        for event in events:
+            args, round_ = event.args, event.args["round"]
+            if event.name == "Revealed":
+                self.revealed.setdefault(round_, []).append(_announced(args))
+            elif event.name == "Excluded":
+                self.excluded.setdefault(round_, {})[args["node"]] = args["reason"]
+            else:
+                self.closed[round_] = (args["root"], args["checkpoint_file"].hex())
+        self.next_block = head + 1
+
+    def included(self, round_: int) -> list[Announced]:
+        """The on-time reveals of a closed round without those that its close excluded, in the order of the chain."""
+        out = self.excluded.get(round_, {})
+        return [a for a in self.revealed.get(round_, []) if a.node not in out]
+
+
+def _announced(args: dict) -> Announced:
+    urls = [url.strip() for url in args["locations"].split(",")]
+    web = [url for url in urls if urlsplit(url).scheme in ("http", "https")]
+    opened = args["reveal"]
+    return Announced(
+        node=args["node"],
+        reveal=opened if isinstance(opened, Reveal) else Reveal(**opened),
+        update_file=args["update_file"].hex(),
+        locations=tuple(web[:MAX_LOCATIONS]),
+    )
+
+
+def load_rules(client: Client, pool_id: int, store: HttpStore) -> tuple[RunSpec, PoolParams]:
+    """The pool's RunSpec, by the hash that is on chain, and its PoolParams.
+
+    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the two disagree).
+    """
+    pool = client.pool(pool_id)
+    params = client.pool_params(pool_id)
+    try:
+        spec = RunSpec.model_validate_json(store.get(pool.run_spec_hash.hex(), MAX_SPEC_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MalformedArtifact(
+            f"pool {pool_id} has a RunSpec that this version cannot read: {first['loc']}: {first['msg']}",
+            "update pi-protocol, or do not join this pool",
+        ) from error
+    if run_spec_hash(spec) != pool.run_spec_hash:
+        raise SpecMismatch(f"pool {pool_id}'s RunSpec is not in canonical form", "do not join this pool")
+    params.check(spec)
+    return spec, params
+
+
+def choose_class(spec: RunSpec, here: DeterminismClass) -> DeterminismClass:
+    """The admitted class that this machine fits; `here` is what its torch would give (`default_class()`)."""
+    for cls in spec.classes:
+        if (cls.device, cls.torch, cls.dtype) == (here.device, here.torch, here.dtype) and _has_isa(cls):
+            return cls
+    wanted = ", ".join(f"{c.id} (torch {c.torch} on {c.device}, {c.aten})" for c in spec.classes)
+    raise SpecMismatch(
+        f"this machine (torch {here.torch} on {here.device}) fits none of the run's classes: {wanted}",
+        "install the torch version that the run admits, in a virtual environment of its own",
+    )
+
+
+def _has_isa(cls: DeterminismClass) -> bool:
+    """Whether the CPU has the instructions that the class caps torch at. Where nobody says, torch's pin decides."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cls.aten == "default" or not cpuinfo.exists():
+        return True
+    flags = cpuinfo.read_text().split()
+    return ("avx512f" if cls.aten == "avx512" else "avx2") in flags
+
+
+class Checkpoints:
+    """The checkpoints C_r, as this worker computes them itself."""
+
+    def __init__(self, spec: RunSpec, log: PoolLog, store: HttpStore, own_update: Callable[[str], bytes | None]):
+        self.spec = spec
+        self.log = log
+        self.store = store
+        self.own_update = own_update
+        """sha256 -> this worker's own update, without a download."""
+        self.n = parameter_count(spec.model)
+        self.has_momentum = spec.outer.rule == "nesterov"
+
+    def genesis(self) -> Checkpoint:
+        return self._download(self.spec.genesis_file, bytes.fromhex(self.spec.genesis_root))
+
+    def posted(self, round_: int) -> Checkpoint:
+        """C_round from the file that the close of the round before named, verified against the root on chain."""
+        if round_ == 0:
+            return self.genesis()
+        if round_ - 1 not in self.log.closed:
+            raise NotFound(f"round {round_ - 1} has not been closed")
+        root, file = self.log.closed[round_ - 1]
+        return self._download(file, root)
+
+    def recompute(self, round_: int, checkpoint: Checkpoint) -> Checkpoint:
+        """C_{round+1} from C_round and the updates that the close of `round` included.
+
+        Raises `StoreError` when an update is not to be had, `MalformedArtifact` when one is included that should not be.
+        """
+        contributions = [(self.update(a), a.reveal.width) for a in self.log.included(round_)]
+        return outer_step(self.spec, checkpoint, contributions)
+
+    def update(self, announced: Announced) -> UpdateFile:
+        """One revealed update, parsed and held against its reveal."""
+        data = self.own_update(announced.update_file)
+        if data is None:
+            stores = [self.store, *(HttpStore(url) for url in announced.locations if url != self.store.url)]
+            limit = max_update_bytes(self.spec.codec, self.n)
+            data = MultiStore(stores).get(announced.update_file, limit)
+        update = UpdateFile(self.spec.codec, data, self.n)
+        if (update.root, update.norm) != (announced.reveal.update_root, announced.reveal.norm):
+            raise MalformedArtifact(f"{announced.node}'s update is not the one that it committed")
+        return update
+
+    def _download(self, file: str, root: bytes) -> Checkpoint:
+        size = checkpoint_bytes(self.n, self.has_momentum)
+        checkpoint = Checkpoint.from_bytes(self.store.get(file, size), self.n, self.has_momentum)
+        if checkpoint.root() != root:
+            raise MalformedArtifact(f"checkpoint file {file[:12]}… does not have the root that is on chain")
+        return checkpoint

@@ -1,0 +1,175 @@
+"""What a worker must not forget: one folder per round, complete on disk before the round's commitment is sent.
+
+    pool-{id}/round-{r}/journal.json   written last; names the hashes of the files beside it
+                        update.bin     what the reveal announces
+                        trace.bin      border hashes, batch digests, losses, activation proofs
+                        state.bin      private state after the round (moments, error feedback)
+                        borders/{j}.bin
+
+A folder without a whole `journal.json`, or with a file that does not hash to what it says, does not exist for the agent:
+the round is trained again. A whole one wins, so a round never has two different updates.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from pi_sdk.codec import ZERO, sha256
+from pi_sdk.types import Hash, Model, Reveal
+from pydantic import Field, ValidationError
+
+_FILES = {"update": "update.bin", "trace": "trace.bin", "state": "state.bin"}
+
+
+class Entry(Model):
+    """The content of `journal.json`. Hashes are hex; zeros mean the zero root."""
+
+    version: int = Field(1, ge=1, le=1)
+    round: int = Field(ge=0)
+    salt: Hash
+    start_root: Hash
+    update_root: Hash
+    trace: Hash
+    """sha256 of trace.bin; the commitment's traceRoot."""
+    state_in: Hash
+    state: Hash
+    """sha256 of state.bin; the commitment's stateOut."""
+    norm: int = Field(ge=0, lt=1 << 128)
+    width: int = Field(ge=1, lt=1 << 16)
+    update: Hash
+    """sha256 of update.bin."""
+
+    def reveal(self) -> Reveal:
+        """What the commitment hides."""
+        return Reveal(
+            salt=bytes.fromhex(self.salt),
+            start_root=bytes.fromhex(self.start_root),
+            update_root=bytes.fromhex(self.update_root),
+            trace_root=bytes.fromhex(self.trace),
+            state_in=bytes.fromhex(self.state_in),
+            state_out=bytes.fromhex(self.state),
+            norm=self.norm,
+            width=self.width,
+        )
+
+
+class Journal:
+    """The rounds of one node in one pool, below `root`."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def folder(self, round_: int) -> Path:
+        return self.root / f"round-{round_}"
+
+    def borders(self, round_: int) -> Path:
+        """Where the slot's border states are written while it is trained."""
+        return self.folder(round_) / "borders"
+
+    def begin(self, round_: int) -> Path:
+        """Clears what an unfinished attempt left behind; returns the folder for the borders."""
+        shutil.rmtree(self.folder(round_), ignore_errors=True)
+        self.borders(round_).mkdir(parents=True)
+        return self.borders(round_)
+
+    def write(self, opened: Reveal, round_: int, *, update: bytes, trace: bytes, state: bytes) -> Entry:
+        """Makes a trained round durable: all files and their folders are on disk when this returns."""
+        entry = Entry(
+            round=round_,
+            salt=opened.salt.hex(),
+            start_root=opened.start_root.hex(),
+            update_root=opened.update_root.hex(),
+            trace=opened.trace_root.hex(),
+            state_in=opened.state_in.hex(),
+            state=opened.state_out.hex(),
+            norm=opened.norm,
+            width=opened.width,
+            update=sha256(update).hex(),
+        )
+        folder = self.folder(round_)
+        for name, data in (("update.bin", update), ("trace.bin", trace), ("state.bin", state)):
+            _write_durably(folder / name, data)
+        _write_durably(folder / "journal.json.new", entry.model_dump_json(indent=1).encode())
+        os.replace(folder / "journal.json.new", folder / "journal.json")
+        for directory in (folder, self.root):
+            _sync(directory)
+        return entry
+
+    def load(self, round_: int) -> Entry | None:
+        """The round's entry, or None when there is none that is whole. (`state.bin` may be pruned: see `prune`.)"""
+        entry = self._entry(round_)
+        if entry is None or self._read(round_, "update", entry.update) is None:
+            return None
+        return entry if self._read(round_, "trace", entry.trace) is not None else None
+
+    def update(self, entry: Entry) -> bytes:
+        return (self.folder(entry.round) / "update.bin").read_bytes()
+
+    def trace(self, entry: Entry) -> bytes:
+        return (self.folder(entry.round) / "trace.bin").read_bytes()
+
+    def border(self, round_: int, index: int) -> bytes:
+        return (self.borders(round_) / f"{index}.bin").read_bytes()
+
+    def state(self, root: bytes) -> bytes | None:
+        """The private state whose sha256 is `root`; None for the zero root, and when no round here has it."""
+        if root == ZERO:
+            return None
+        for round_ in reversed(self.rounds()):
+            entry = self._entry(round_)
+            if entry is not None and entry.state == root.hex():
+                return self._read(round_, "state", entry.state)
+        return None
+
+    def rounds(self) -> list[int]:
+        """Rounds that have a folder, ascending."""
+        if not self.root.is_dir():
+            return []
+        names = (re.fullmatch(r"round-(\d+)", path.name) for path in self.root.iterdir())
+        return sorted(int(match[1]) for match in names if match)
+
+    def make_borders_durable(self, round_: int) -> None:
+        """Flushes the borders to disk; kept out of the hot path between training and the commit."""
+        for path in sorted(self.borders(round_).iterdir()):
+            _sync(path)
+
+    def prune(self, round_: int, keep: set[bytes]) -> None:
+        """Forgets the borders of a round that is final, and of it and older ones the states not in `keep` (hashes).
+
+        Journal, update and trace stay: they are small, and they are the worker's own record.
+        """
+        shutil.rmtree(self.borders(round_), ignore_errors=True)
+        for old in self.rounds():
+            entry = self._entry(old)
+            if old <= round_ and entry is not None and bytes.fromhex(entry.state) not in keep:
+                (self.folder(old) / "state.bin").unlink(missing_ok=True)
+
+    def _entry(self, round_: int) -> Entry | None:
+        try:
+            entry = Entry.model_validate_json((self.folder(round_) / "journal.json").read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+        return entry if entry.round == round_ else None
+
+    def _read(self, round_: int, name: str, digest: str) -> bytes | None:
+        try:
+            data = (self.folder(round_) / _FILES[name]).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if sha256(data).hex() == digest else None
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
