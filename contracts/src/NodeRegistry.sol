@@ -21,7 +21,8 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         address operator = _operatorOf[node];
         require(operator == address(0), AlreadyRegistered(operator));
         require(block.timestamp <= deadline, SignatureExpired());
-        bytes32 digest = _hashTypedDataV4(keccak256(abi.encode(NODE_AUTHORIZATION_TYPEHASH, msg.sender, node, deadline)));
+        bytes32 digest =
+            _hashTypedDataV4(keccak256(abi.encode(NODE_AUTHORIZATION_TYPEHASH, msg.sender, node, deadline)));
         require(SignatureChecker.isValidSignatureNow(node, digest, signature), BadSignature());
 
         _operatorOf[node] = msg.sender;

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .client import Client
+if TYPE_CHECKING:
+    from .client import Client
 
 Record = dict[str, Any]
 
@@ -61,7 +62,7 @@ class Tail:
 class Recorder:
     """Collects records from `client`'s contracts and from agents' event files (name -> path) into `out`."""
 
-    def __init__(self, client: Client, sources: Mapping[str, Path], out: Path):
+    def __init__(self, client: "Client", sources: Mapping[str, Path], out: Path):
         self.client = client
         self.records: list[Record] = []
         self._tails = {name: Tail(path) for name, path in sources.items()}

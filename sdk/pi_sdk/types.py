@@ -65,11 +65,11 @@ class GptSpec(Model):
     """The built-in GPT (`pi_train/model.py`): pre-norm, learned positions, tied embeddings, byte-level."""
 
     kind: Literal["gpt"] = "gpt"
-    layers: int = Field(4, ge=1, le=256)
-    heads: int = Field(4, ge=1, le=256)
-    width: int = Field(128, ge=8, le=65536)
-    context: int = Field(64, ge=32, le=1 << 20)
-    vocab: int = Field(256, ge=2, le=1 << 20)
+    layers: int = Field(default=4, ge=1, le=256)
+    heads: int = Field(default=4, ge=1, le=256)
+    width: int = Field(default=128, ge=8, le=65536)
+    context: int = Field(default=64, ge=32, le=1 << 20)
+    vocab: int = Field(default=256, ge=2, le=1 << 20)
     """256: bytes are tokens."""
 
     @model_validator(mode="after")
@@ -96,17 +96,17 @@ class DataSpec(Model):
 class InnerSpec(Model):
     """The inner loop of one slot: `steps` AdamW steps of `batch` sequences of `sequence` tokens."""
 
-    steps: int = Field(20, ge=1, le=100_000)
-    batch: int = Field(16, ge=1, le=65536)
-    sequence: int = Field(64, ge=32, le=1 << 20)
-    lr: float = Field(2e-3, gt=0, le=1)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.95, ge=0, lt=1)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.1, ge=0)
-    clip: float = Field(1.0, gt=0)
+    steps: int = Field(default=20, ge=1, le=100_000)
+    batch: int = Field(default=16, ge=1, le=65536)
+    sequence: int = Field(default=64, ge=32, le=1 << 20)
+    lr: float = Field(default=2e-3, gt=0, le=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, gt=0)
     """Gradient norm limit."""
-    warmup: int = Field(20, ge=0)
+    warmup: int = Field(default=20, ge=0)
     """Inner steps, counted over the whole run, in which the learning rate rises linearly."""
 
 
@@ -114,11 +114,11 @@ class CodecSpec(Model):
     """How an update is encoded. Every codec decodes exactly to integers."""
 
     name: Literal["sparse-2bit", "dense-int8", "dense-fixed"] = "sparse-2bit"
-    k: int = Field(64, ge=1, le=4096)
+    k: int = Field(default=64, ge=1, le=4096)
     """Values kept per chunk of 4096 (sparse-2bit)."""
     beta: Q16 = 62259
     """Decay of the error feedback, Q16 (0.95)."""
-    max_step: int = Field(1 << 22, ge=1, le=1 << 31)
+    max_step: int = Field(default=1 << 22, ge=1, le=1 << 31)
     """Largest quantisation step in fixed-point units; above it an update is malformed."""
 
 
@@ -143,20 +143,20 @@ class OuterSpec(Model):
 class TraceSpec(Model):
     """What a worker records of its inner steps."""
 
-    segment: int = Field(4, ge=1)
+    segment: int = Field(default=4, ge=1)
     """Inner steps between two border states; divides `inner.steps`."""
-    proof_sequences: int = Field(1, ge=0, le=64)
+    proof_sequences: int = Field(default=1, ge=0, le=64)
     """Sequences per step with activation proofs (first ones of the batch), one proof per 32 tokens."""
 
 
 class AuditSpec(Model):
     """What an auditor replays, and the limits of the activation screen (TOPLOC's three statistics)."""
 
-    segments: int = Field(2, ge=1)
+    segments: int = Field(default=2, ge=1)
     """Segments replayed per audited slot."""
-    max_exponent_mismatches: int = Field(38, ge=0, le=128)
-    max_mantissa_mean: float = Field(10.0, ge=0)
-    max_mantissa_median: float = Field(8.0, ge=0)
+    max_exponent_mismatches: int = Field(default=38, ge=0, le=128)
+    max_mantissa_mean: float = Field(default=10.0, ge=0)
+    max_mantissa_median: float = Field(default=8.0, ge=0)
 
 
 class DeterminismClass(Model):
@@ -166,7 +166,7 @@ class DeterminismClass(Model):
     device: Literal["cpu", "cuda"] = "cpu"
     torch: str
     """Base version, e.g. 2.13.0."""
-    threads: int = Field(1, ge=1)
+    threads: int = Field(default=1, ge=1)
     dtype: Literal["fp32", "bf16"] = "fp32"
     aten: Literal["default", "avx2", "avx512"] = "avx2"
     """ATEN_CPU_CAPABILITY."""
@@ -200,13 +200,13 @@ class RunSpec(Model):
     inner: InnerSpec
     codec: CodecSpec
     outer: OuterSpec
-    frac_bits: int = Field(24, ge=8, le=30)
+    frac_bits: int = Field(default=24, ge=8, le=30)
     """A parameter is an int32 times 2^-frac_bits."""
     trace: TraceSpec
     audit: AuditSpec
     classes: tuple[DeterminismClass, ...] = Field(min_length=1)
     limits: tuple[ErrorLimit, ...] = Field(min_length=1)
-    max_width: int = Field(4, ge=1, le=256)
+    max_width: int = Field(default=4, ge=1, le=256)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -245,33 +245,33 @@ class RunSpec(Model):
 class PoolParams(Model):
     """The contract's `PoolParams`, field for field; explained in `interfaces/IRoundLedger.sol`."""
 
-    price_per_slot: int = Field(10**18, ge=0, lt=1 << 96)
-    stake_per_slot: int = Field(100 * 10**18, ge=0, lt=1 << 96)
-    seat_stake: int = Field(100 * 10**18, ge=0, lt=1 << 96)
-    verdict_fee: int = Field(10**17, ge=0, lt=1 << 96)
-    slash_conviction: int = Field(50 * 10**18, ge=0, lt=1 << 96)
-    slash_false_accusation: int = Field(50 * 10**18, ge=0, lt=1 << 96)
-    slash_miss: int = Field(10**18, ge=0, lt=1 << 96)
+    price_per_slot: int = Field(default=10**18, ge=0, lt=1 << 96)
+    stake_per_slot: int = Field(default=100 * 10**18, ge=0, lt=1 << 96)
+    seat_stake: int = Field(default=100 * 10**18, ge=0, lt=1 << 96)
+    verdict_fee: int = Field(default=10**17, ge=0, lt=1 << 96)
+    slash_conviction: int = Field(default=50 * 10**18, ge=0, lt=1 << 96)
+    slash_false_accusation: int = Field(default=50 * 10**18, ge=0, lt=1 << 96)
+    slash_miss: int = Field(default=10**18, ge=0, lt=1 << 96)
     orchestrator: Address
     rounds: int = Field(ge=1, lt=1 << 32)
-    min_train_window: int = Field(5, ge=1, lt=1 << 32)
-    max_train_window: int = Field(120, ge=1, lt=1 << 32)
-    reveal_window: int = Field(30, ge=1, lt=1 << 32)
-    grace_window: int = Field(30, ge=1, lt=1 << 32)
-    verdict_window: int = Field(60, ge=1, lt=1 << 32)
-    verdict_reveal_window: int = Field(20, ge=1, lt=1 << 32)
-    vote_window: int = Field(60, ge=1, lt=1 << 32)
-    vote_reveal_window: int = Field(20, ge=1, lt=1 << 32)
-    max_slots: int = Field(16, ge=1, le=256)
-    max_width: int = Field(4, ge=1, le=256)
-    min_slots: int = Field(1, ge=1, le=256)
-    min_seats: int = Field(1, ge=0, lt=1 << 16)
-    verdict_budget: int = Field(64, ge=0, lt=1 << 16)
-    audit_rate: int = Field(3000, ge=0, le=10_000)
-    probation: int = Field(2, ge=0, lt=1 << 16)
-    finder_fee: int = Field(500, ge=0, le=2000)
-    auditors: int = Field(2, ge=1, le=4)
-    jury_size: int = Field(3, ge=1, le=16)
+    min_train_window: int = Field(default=5, ge=1, lt=1 << 32)
+    max_train_window: int = Field(default=120, ge=1, lt=1 << 32)
+    reveal_window: int = Field(default=30, ge=1, lt=1 << 32)
+    grace_window: int = Field(default=30, ge=1, lt=1 << 32)
+    verdict_window: int = Field(default=60, ge=1, lt=1 << 32)
+    verdict_reveal_window: int = Field(default=20, ge=1, lt=1 << 32)
+    vote_window: int = Field(default=60, ge=1, lt=1 << 32)
+    vote_reveal_window: int = Field(default=20, ge=1, lt=1 << 32)
+    max_slots: int = Field(default=16, ge=1, le=256)
+    max_width: int = Field(default=4, ge=1, le=256)
+    min_slots: int = Field(default=1, ge=1, le=256)
+    min_seats: int = Field(default=1, ge=0, lt=1 << 16)
+    verdict_budget: int = Field(default=64, ge=0, lt=1 << 16)
+    audit_rate: int = Field(default=3000, ge=0, le=10_000)
+    probation: int = Field(default=2, ge=0, lt=1 << 16)
+    finder_fee: int = Field(default=500, ge=0, le=2000)
+    auditors: int = Field(default=2, ge=1, le=4)
+    jury_size: int = Field(default=3, ge=1, le=16)
 
     def to_abi(self) -> tuple:
         """The values in the struct's order."""

@@ -1,1 +1,1 @@
-"""The agent behind `pi-worker`: joins a pool, trains its slots, commits, reveals, serves evidence, is paid."""
+"""The agent behind `pi-worker`: joins a pool, trains, commits, reveals, serves evidence, is paid."""

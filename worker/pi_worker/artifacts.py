@@ -1,4 +1,4 @@
-"""Everything a worker fetches: the rules of a pool, its data, the updates of a round, and the checkpoints it recomputes."""
+"""What a worker fetches: the rules of a pool, the updates of a round, and the checkpoints that it recomputes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pi_sdk.client import Client
 from pi_sdk.codec import run_spec_hash
-from pi_sdk.errors import MalformedArtifact, NotFound, SpecMismatch
-from pi_sdk.store import HttpStore, MultiStore
+from pi_sdk.errors import MalformedArtifact, NotFound, SpecMismatch, StoreError, UsageError
+from pi_sdk.store import HttpStore
 from pi_sdk.types import DeterminismClass, PoolParams, Reveal, RunSpec
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.layout import parameter_count
@@ -18,6 +18,10 @@ from pydantic import ValidationError
 MAX_SPEC_BYTES = 1 << 20
 MAX_LOCATIONS = 4
 """Stores that one reveal may name; more are ignored."""
+PEER_DEADLINE = 30.0
+"""Seconds that a store named by a peer may take for one update."""
+OVERLAP = 64
+"""Blocks that are read again."""
 
 
 @dataclass(frozen=True)
@@ -30,30 +34,36 @@ class Announced:
     locations: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Closed:
+    """What the close of round r says about C_{r+1}: its root, the sha256 of its file; and in which block."""
+
+    root: bytes
+    file: str
+    block: int
+
+
 @dataclass
 class PoolLog:
-    """A pool's reveals, exclusions and closes by round, read from the chain's events and kept up by `refresh`."""
+    """A pool's reveals, exclusions and closes by round, as the chain's events tell them.
+
+    `refresh` reads them anew from a little before the last round that was `done`: a node that restarts may have
+    lost its latest blocks, and what stood in them did not happen.
+    """
 
     client: Client
     pool_id: int
-    next_block: int = 0
+    from_block: int = 0
     revealed: dict[int, list[Announced]] = field(default_factory=dict)
     excluded: dict[int, dict[str, int]] = field(default_factory=dict)
     """Round -> node -> reason code of the close."""
-    closed: dict[int, tuple[bytes, str]] = field(default_factory=dict)
-    """Round r -> (root of C_{r+1}, sha256 of its file)."""
+    closed: dict[int, Closed] = field(default_factory=dict)
 
     def refresh(self) -> None:
-        """Reads the blocks that came since the last call."""
-        head = self.client.block_number()
-        if head < self.next_block:
-            return
         events = self.client.events(
-            from_block=self.next_block,
-            to_block=head,
-            pool_id=self.pool_id,
-            names=["Revealed", "Excluded", "RoundClosed"],
+            from_block=self.from_block, pool_id=self.pool_id, names=["Revealed", "Excluded", "RoundClosed"]
         )
+        self.revealed, self.excluded, self.closed = {}, {}, {}
         for event in events:
             args, round_ = event.args, event.args["round"]
             if event.name == "Revealed":
@@ -61,11 +71,15 @@ class PoolLog:
             elif event.name == "Excluded":
                 self.excluded.setdefault(round_, {})[args["node"]] = args["reason"]
             else:
-                self.closed[round_] = (args["root"], args["checkpoint_file"].hex())
-        self.next_block = head + 1
+                self.closed[round_] = Closed(args["root"], args["checkpoint_file"].hex(), event.block)
+
+    def done(self, round_: int) -> None:
+        """Nothing before this round's opening is needed any more."""
+        if round_ - 1 in self.closed:
+            self.from_block = max(0, self.closed[round_ - 1].block - OVERLAP)
 
     def included(self, round_: int) -> list[Announced]:
-        """The on-time reveals of a closed round without those that its close excluded, in the order of the chain."""
+        """The on-time reveals of a closed round without those that its close excluded, in order."""
         out = self.excluded.get(round_, {})
         return [a for a in self.revealed.get(round_, []) if a.node not in out]
 
@@ -85,7 +99,8 @@ def _announced(args: dict) -> Announced:
 def load_rules(client: Client, pool_id: int, store: HttpStore) -> tuple[RunSpec, PoolParams]:
     """The pool's RunSpec, by the hash that is on chain, and its PoolParams.
 
-    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the two disagree).
+    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the two
+    disagree).
     """
     pool = client.pool(pool_id)
     params = client.pool_params(pool_id)
@@ -116,7 +131,7 @@ def choose_class(spec: RunSpec, here: DeterminismClass) -> DeterminismClass:
 
 
 def _has_isa(cls: DeterminismClass) -> bool:
-    """Whether the CPU has the instructions that the class caps torch at. Where nobody says, torch's pin decides."""
+    """Whether the CPU has the instructions that the class caps torch at; where nobody says, it is assumed."""
     cpuinfo = Path("/proc/cpuinfo")
     if cls.aten == "default" or not cpuinfo.exists():
         return True
@@ -127,12 +142,14 @@ def _has_isa(cls: DeterminismClass) -> bool:
 class Checkpoints:
     """The checkpoints C_r, as this worker computes them itself."""
 
-    def __init__(self, spec: RunSpec, log: PoolLog, store: HttpStore, own_update: Callable[[str], bytes | None]):
+    def __init__(
+        self, spec: RunSpec, log: PoolLog, store: HttpStore, own_update: Callable[[Announced], bytes | None]
+    ):
         self.spec = spec
         self.log = log
         self.store = store
         self.own_update = own_update
-        """sha256 -> this worker's own update, without a download."""
+        """A reveal -> the update when it is this worker's own, which needs no download."""
         self.n = parameter_count(spec.model)
         self.has_momentum = spec.outer.rule == "nesterov"
 
@@ -140,33 +157,44 @@ class Checkpoints:
         return self._download(self.spec.genesis_file, bytes.fromhex(self.spec.genesis_root))
 
     def posted(self, round_: int) -> Checkpoint:
-        """C_round from the file that the close of the round before named, verified against the root on chain."""
+        """C_round from the file that the close before it named, verified against the root on chain."""
         if round_ == 0:
             return self.genesis()
         if round_ - 1 not in self.log.closed:
             raise NotFound(f"round {round_ - 1} has not been closed")
-        root, file = self.log.closed[round_ - 1]
-        return self._download(file, root)
+        closed = self.log.closed[round_ - 1]
+        return self._download(closed.file, closed.root)
 
     def recompute(self, round_: int, checkpoint: Checkpoint) -> Checkpoint:
         """C_{round+1} from C_round and the updates that the close of `round` included.
 
-        Raises `StoreError` when an update is not to be had, `MalformedArtifact` when one is included that should not be.
+        Raises `StoreError` when an update is not to be had, `MalformedArtifact` when one is included that should
+        not be.
         """
         contributions = [(self.update(a), a.reveal.width) for a in self.log.included(round_)]
         return outer_step(self.spec, checkpoint, contributions)
 
     def update(self, announced: Announced) -> UpdateFile:
         """One revealed update, parsed and held against its reveal."""
-        data = self.own_update(announced.update_file)
-        if data is None:
-            stores = [self.store, *(HttpStore(url) for url in announced.locations if url != self.store.url)]
-            limit = max_update_bytes(self.spec.codec, self.n)
-            data = MultiStore(stores).get(announced.update_file, limit)
+        data = self.own_update(announced) or self._fetch(announced)
         update = UpdateFile(self.spec.codec, data, self.n)
         if (update.root, update.norm) != (announced.reveal.update_root, announced.reveal.norm):
             raise MalformedArtifact(f"{announced.node}'s update is not the one that it committed")
         return update
+
+    def _fetch(self, announced: Announced) -> bytes:
+        """From the pool's store, else from a store that the node announced: a stranger's URL, so tried only then."""
+        limit = max_update_bytes(self.spec.codec, self.n)
+        try:
+            return self.store.get(announced.update_file, limit)
+        except StoreError as error:
+            for url in announced.locations:
+                try:
+                    with HttpStore(url, tries=1, deadline=PEER_DEADLINE) as other:
+                        return other.get(announced.update_file, limit)
+                except (StoreError, UsageError):
+                    continue
+            raise error
 
     def _download(self, file: str, root: bytes) -> Checkpoint:
         size = checkpoint_bytes(self.n, self.has_momentum)

@@ -1,4 +1,4 @@
-"""What a worker must not forget: one folder per round, complete on disk before the round's commitment is sent.
+"""What a worker must not forget: one folder per round, complete on disk before its commitment is sent.
 
     pool-{id}/round-{r}/journal.json   written last; names the hashes of the files beside it
                         update.bin     what the reveal announces
@@ -6,14 +6,15 @@
                         state.bin      private state after the round (moments, error feedback)
                         borders/{j}.bin
 
-A folder without a whole `journal.json`, or with a file that does not hash to what it says, does not exist for the agent:
-the round is trained again. A whole one wins, so a round never has two different updates.
+A folder without a whole `journal.json`, or with a file that does not hash to what it says, does not exist for the
+agent: the round is trained again. A whole one wins, so a round never has two different updates.
 """
 
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from pi_sdk.codec import ZERO, sha256
 from pi_sdk.types import Hash, Model, Reveal
@@ -25,7 +26,7 @@ _FILES = {"update": "update.bin", "trace": "trace.bin", "state": "state.bin"}
 class Entry(Model):
     """The content of `journal.json`. Hashes are hex; zeros mean the zero root."""
 
-    version: int = Field(1, ge=1, le=1)
+    version: Literal[1] = 1
     round: int = Field(ge=0)
     salt: Hash
     start_root: Hash

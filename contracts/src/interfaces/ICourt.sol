@@ -83,10 +83,14 @@ interface ICourt {
     error UnknownCase(uint256 caseId);
     error NotJuror(address node);
 
-    event SeatTaken(uint256 indexed poolId, uint256 indexed seat, address indexed operator, address node, uint32 activeFrom);
+    event SeatTaken(
+        uint256 indexed poolId, uint256 indexed seat, address indexed operator, address node, uint32 activeFrom
+    );
     event SeatLeft(uint256 indexed poolId, uint256 indexed seat, uint32 leftAt);
     event SeatReleased(uint256 indexed poolId, uint256 indexed seat);
-    event VerdictsCommitted(uint256 indexed poolId, uint256 indexed round, address indexed validator, bytes32 commitment);
+    event VerdictsCommitted(
+        uint256 indexed poolId, uint256 indexed round, address indexed validator, bytes32 commitment
+    );
     event VerdictsRevealed(
         uint256 indexed poolId, uint256 indexed round, address indexed validator, Verdict[] verdicts, uint256 paid
     );

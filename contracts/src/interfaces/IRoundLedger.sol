@@ -184,7 +184,9 @@ interface IRoundLedger {
         uint256 indexed poolId, address indexed creator, bytes32 runSpecHash, bytes32 genesisRoot, string storeURI
     );
     event PoolEnded(uint256 indexed poolId);
-    event Joined(uint256 indexed poolId, address indexed node, address indexed operator, uint16 width, uint32 activeFrom);
+    event Joined(
+        uint256 indexed poolId, address indexed node, address indexed operator, uint16 width, uint32 activeFrom
+    );
     event Left(uint256 indexed poolId, address indexed node, uint32 leftAt);
     event LockReleased(uint256 indexed poolId, address indexed node, uint256 amount);
     event RoundOpened(

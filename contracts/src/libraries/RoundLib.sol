@@ -106,41 +106,30 @@ library RoundLib {
         }
     }
 
-    /// @dev Opens a commitment of the running round, or of any sealed round that is still in the ring.
+    /// @dev Opens the node's commitment of the running round; failing that, of the latest sealed round in the ring that
+    /// it fits and that has not been opened.
     function reveal(PoolState storage self, uint256 poolId, address node, Reveal calldata opened)
         internal
         returns (uint256 round, Revealed how)
     {
         IRoundLedger.Phase current = phase(self);
         require(self.nextRound != 0, IRoundLedger.WrongPhase(current));
-        round = self.nextRound - 1;
-        Record record = self.recordOf(round, node);
-        bytes32 hash = RecordLib.truncate(Hashes.commitment(address(this), poolId, round, node, opened));
-        bool mine = record.isOf(round) && !record.has(RecordLib.REVEALED) && record.hash() == hash;
-        if (current != IRoundLedger.Phase.Reveal || !mine || block.timestamp > self.roundAt(round).revealDeadline) {
-            return (_revealLate(self, poolId, node, opened, current, record, hash), Revealed.Late);
+        uint256 running = self.nextRound - 1;
+        bool open_ = current == IRoundLedger.Phase.Reveal && block.timestamp <= self.roundAt(running).revealDeadline;
+        Record record;
+        bytes32 hash;
+        (round, record, hash) = _match(self, poolId, node, opened, running, open_);
+        if (record.width() == 0) {
+            require(open_, IRoundLedger.WrongPhase(current));
+            record = self.recordOf(running, node);
+            revert IRoundLedger.CommitmentMismatch(record.isOf(running) ? record.hash() : bytes32(0), hash);
+        }
+        if (round != running || !open_) {
+            self.setRecord(round, node, record.with(RecordLib.LATE));
+            return (round, Revealed.Late);
         }
 
-        MemberState storage m = self.member[node];
-        require(opened.width == record.width(), IRoundLedger.BadWidth(opened.width));
-        bytes32 stateOut = m.stateOut;
-        require(
-            opened.stateIn == 0 || opened.stateIn == stateOut, IRoundLedger.BrokenStateChain(stateOut, opened.stateIn)
-        );
-
-        // 1. The record and its node.
-        self.setRecord(round, node, record.with(RecordLib.REVEALED));
-        m.stateOut = opened.stateOut;
-        m.lastRevealed = uint24(round + 1);
-        m.missed = 0;
-
-        // 2. The round.
-        RoundState storage r = self.roundAt(round);
-        bytes32 accumulator = r.revealed == 0 ? bytes32(0) : r.accumulator;
-        r.accumulator = Hashes.accumulate(accumulator, node, opened.updateRoot, opened.norm, opened.width);
-        r.revealed += 1;
-        r.revealedSlots += opened.width;
-        if (r.revealed == r.committed) {
+        if (_accept(self, node, opened, round, record)) {
             how = Revealed.Last;
             seal(self);
         }
@@ -192,31 +181,58 @@ library RoundLib {
         if (poolEnded) self.ended = true;
     }
 
-    /// @dev Marks the sealed round whose unopened commitment this opens, so that it cannot be opened again.
-    function _revealLate(
+    /// @dev Takes an on-time reveal into the running round.
+    /// @return last whether nobody else is waited for
+    function _accept(PoolState storage self, address node, Reveal calldata opened, uint256 round, Record record)
+        private
+        returns (bool last)
+    {
+        MemberState storage m = self.member[node];
+        require(opened.width == record.width(), IRoundLedger.BadWidth(opened.width));
+        bytes32 stateOut = m.stateOut;
+        require(
+            opened.stateIn == 0 || opened.stateIn == stateOut, IRoundLedger.BrokenStateChain(stateOut, opened.stateIn)
+        );
+
+        // 1. The record and its node.
+        self.setRecord(round, node, record.with(RecordLib.REVEALED));
+        m.stateOut = opened.stateOut;
+        m.lastRevealed = uint24(round + 1);
+        m.missed = 0;
+
+        // 2. The round.
+        RoundState storage r = self.roundAt(round);
+        bytes32 accumulator = r.revealed == 0 ? bytes32(0) : r.accumulator;
+        r.accumulator = Hashes.accumulate(accumulator, node, opened.updateRoot, opened.norm, opened.width);
+        r.revealed += 1;
+        r.revealedSlots += opened.width;
+        return r.revealed == r.committed;
+    }
+
+    /// @dev Looks for the unopened record that these values open, from the running round back through the ring.
+    /// @param open_ whether the running round takes reveals; any other round must be sealed
+    /// @return round the one found
+    /// @return record the empty one when there is none
+    /// @return hash what the values hash to in the running round
+    function _match(
         PoolState storage self,
         uint256 poolId,
         address node,
-        Reveal calldata opened,
-        IRoundLedger.Phase current,
-        Record currentRecord,
-        bytes32 currentHash
-    ) private returns (uint256 round) {
-        uint256 next = self.nextRound;
-        for (uint256 back = 1; back <= RING && back <= next; ++back) {
-            round = next - back;
-            Record record = self.recordOf(round, node);
-            if (!record.isOf(round) || record.has(RecordLib.REVEALED | RecordLib.LATE)) continue;
-            if (self.roundAt(round).sealedAt == 0) continue;
-            bytes32 hash = Hashes.commitment(address(this), poolId, round, node, opened);
-            if (record.hash() == RecordLib.truncate(hash)) {
-                self.setRecord(round, node, record.with(RecordLib.LATE));
-                return round;
-            }
+        Reveal memory opened,
+        uint256 running,
+        bool open_
+    ) private view returns (uint256 round, Record record, bytes32 hash) {
+        for (uint256 back; back < RING && back <= running; ++back) {
+            round = running - back;
+            bytes32 candidate = RecordLib.truncate(Hashes.commitment(address(this), poolId, round, node, opened));
+            if (back == 0) hash = candidate;
+            record = self.recordOf(round, node);
+            bool takesReveals = (back == 0 && open_) || self.roundAt(round).sealedAt != 0;
+            if (
+                takesReveals && record.isOf(round) && !record.has(RecordLib.REVEALED | RecordLib.LATE)
+                    && record.hash() == candidate
+            ) return (round, record, hash);
         }
-        require(current == IRoundLedger.Phase.Reveal, IRoundLedger.WrongPhase(current));
-        bytes32 stored = currentRecord.isOf(next - 1) ? currentRecord.hash() : bytes32(0);
-        require(stored != currentHash, IRoundLedger.WrongPhase(current)); // opened already, or too late to count
-        revert IRoundLedger.CommitmentMismatch(stored, currentHash);
+        record = Record.wrap(0);
     }
 }

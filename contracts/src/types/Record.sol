@@ -23,8 +23,8 @@ library RecordLib {
 
     uint256 private constant HASH_MASK = ~uint256(type(uint40).max);
 
-    function create(bytes32 commitment, uint256 round, uint8 width) internal pure returns (Record) {
-        return Record.wrap(bytes32((uint256(commitment) & HASH_MASK) | (round << 16) | (uint256(width) << 8)));
+    function create(bytes32 commitment, uint256 round, uint8 width_) internal pure returns (Record) {
+        return Record.wrap(bytes32((uint256(commitment) & HASH_MASK) | (round << 16) | (uint256(width_) << 8)));
     }
 
     /// @dev Whether this is a record of this very round. The empty word, whose width is zero, is a record of none.

@@ -1,0 +1,27 @@
+"""Runs the benchmarks: each prints a table and writes benchmarks/results/NAME.json.
+
+    python -m benchmarks                 all of them, a few minutes
+    python -m benchmarks outer_step gas  some
+
+Figures are ratios against a floor or a peer that is measured in the same run: machines are shared and noisy.
+"""
+
+import argparse
+import importlib
+
+NAMES = ("outer_step", "proofs", "overhead", "gas")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)} (default: all)")
+    chosen = parser.parse_args().names or NAMES
+    unknown = set(chosen) - set(NAMES)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    for name in chosen:
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

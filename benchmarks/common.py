@@ -1,0 +1,56 @@
+"""What the benchmarks share: repeated timing, the machine's description, a table, a JSON file."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """Median wall seconds of `work` over `repeats` runs, after one that warms up."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def machine() -> dict:
+    """CPU model, cores, Python, platform, and the commit that is measured."""
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "commit": commit.stdout.strip(),
+    }
+
+
+def publish(name: str, title: str, rows: list[dict], note: str) -> None:
+    """Prints `rows` as a table and writes them with the machine and `note` to results/NAME.json."""
+    table = Table(title=title, caption=note, caption_justify="left")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console(width=120).print(table)
+    RESULTS.mkdir(exist_ok=True)
+    out = {"version": 1, "title": title, "note": note, "machine": machine(), "rows": rows}
+    (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {Court} from "../src/Court.sol";
+import {NodeRegistry} from "../src/NodeRegistry.sol";
+import {Rewards} from "../src/Rewards.sol";
+import {RoundLedger} from "../src/RoundLedger.sol";
+import {StakeManager} from "../src/StakeManager.sol";
+import {TestToken} from "../src/TestToken.sol";
+
+struct Deployment {
+    TestToken token;
+    NodeRegistry registry;
+    StakeManager stakes;
+    Rewards rewards;
+    RoundLedger ledger;
+    Court court;
+}
+
+/// @title The six contracts in their order.
+/// @notice They know each other through immutables, so four of the addresses are predicted from the deployer's nonce. The
+/// Python client deploys in the same order.
+abstract contract Deployer {
+    error WrongAddress(string name);
+
+    /// @param deployer the account that creates, at `nonce` now
+    function _deploy(address deployer, uint256 nonce, address treasury, uint64 unbondingTime)
+        internal
+        returns (Deployment memory d)
+    {
+        address rewards = _created(deployer, nonce + 3);
+        address ledger = _created(deployer, nonce + 4);
+        address court = _created(deployer, nonce + 5);
+
+        d.token = new TestToken();
+        d.registry = new NodeRegistry();
+        d.stakes = new StakeManager(d.token, ledger, court, treasury, unbondingTime);
+        d.rewards = new Rewards(d.token, RoundLedger(ledger), court, treasury);
+        d.ledger = new RoundLedger(d.registry, d.stakes, d.rewards, Court(court));
+        d.court = new Court(d.registry, d.stakes, d.rewards, d.ledger);
+
+        require(address(d.rewards) == rewards, WrongAddress("Rewards"));
+        require(address(d.ledger) == ledger, WrongAddress("RoundLedger"));
+        require(address(d.court) == court, WrongAddress("Court"));
+    }
+
+    /// @dev The address of a contract created at `nonce`: keccak of the RLP list of both. Nonces below 2^24.
+    function _created(address deployer, uint256 nonce) internal pure returns (address) {
+        bytes memory rlp;
+        if (nonce == 0) rlp = abi.encodePacked(hex"d694", deployer, hex"80");
+        else if (nonce < 0x80) rlp = abi.encodePacked(hex"d694", deployer, uint8(nonce));
+        else if (nonce < 0x100) rlp = abi.encodePacked(hex"d794", deployer, hex"81", uint8(nonce));
+        else if (nonce < 0x10000) rlp = abi.encodePacked(hex"d894", deployer, hex"82", uint16(nonce));
+        else rlp = abi.encodePacked(hex"d994", deployer, hex"83", uint24(nonce));
+        return address(uint160(uint256(keccak256(rlp))));
+    }
+}

@@ -1,0 +1,232 @@
+"""From revealed updates to the next checkpoint: fetches and checks the files, takes the outer step, keeps
+the result.
+
+Nothing here is remembered that cannot be found again: the latest checkpoint of a pool is cached, and after
+a restart comes from its file, or is recomputed from the round before.
+"""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from pi_sdk import BlobNotFound, BlobTooLarge, MalformedArtifact, RunSpec, StoreError
+from pi_sdk.codec import Trace, sha256
+from pi_train.codecs import UpdateFile, max_update_bytes
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+from pydantic import ValidationError
+
+from .blobs import BlobStore
+from .state import Pool, Revealed, Round
+
+MAX_SPEC_BYTES = 4 << 20
+UNAVAILABLE, MALFORMED, WRONG_NORM = 1, 2, 3  # reasons of an exclusion, as the ledger numbers them
+
+_FETCH_SECONDS = 10.0  # for all files of a close together
+_LOCATIONS = 4  # announced base URLs that are tried per file
+
+
+class Aggregator:
+    """Checkpoints of all pools. The scheduler's one thread owns it; `evidence_limit` may be asked by any."""
+
+    def __init__(self, blobs: BlobStore):
+        self._blobs = blobs
+        self._specs: dict[int, RunSpec] = {}
+        self._latest: dict[int, tuple[int, Checkpoint]] = {}
+
+    def spec(self, pool: Pool) -> RunSpec:
+        """The pool's RunSpec out of the store. `BlobNotFound` until its creator has stored it,
+        `MalformedArtifact`.
+        """
+        if pool.id not in self._specs:
+            data = self._blobs.get(pool.run_spec_hash[2:], MAX_SPEC_BYTES)
+            try:
+                self._specs[pool.id] = RunSpec.model_validate_json(data)
+            except ValidationError as error:
+                raise MalformedArtifact(
+                    f"the RunSpec of pool {pool.id} is none: {error.error_count()} errors"
+                ) from error
+        return self._specs[pool.id]
+
+    def missing(self, pool: Pool) -> list[str]:
+        """What its creator still has to store before the first round can be trained; empty when all is there.
+
+        Raises `MalformedArtifact` when what is stored does not fit what is on chain.
+        """
+        try:
+            spec = self.spec(pool)
+        except BlobNotFound:
+            return [f"RunSpec {pool.run_spec_hash[2:]}"]
+        if spec.genesis_root != pool.genesis_root[2:]:
+            raise MalformedArtifact(f"the RunSpec of pool {pool.id} names another genesis root than the pool")
+        wanted = {spec.genesis_file: "genesis checkpoint"}
+        wanted |= {shard.sha256: "data shard" for shard in (*spec.data.train, *spec.data.validation)}
+        lacking = [f"{what} {name}" for name, what in wanted.items() if not self._blobs.has(name)]
+        if not lacking and not pool.rounds:
+            self.checkpoint(pool, 0)
+        return lacking
+
+    def evidence_limit(self, pool_id: int) -> int | None:
+        """Bytes that no honest evidence blob of a pool exceeds; None while its RunSpec was not needed yet.
+
+        A border or a private state holds three 4-byte arrays of the model's size; a trace is counted by its
+        own shape.
+        """
+        spec = self._specs.get(pool_id)
+        if spec is None:
+            return None
+        trace = Trace.size(spec.inner.steps, spec.segments, spec.proofs_per_step)
+        return max(12 * parameter_count(spec.model), trace) + (1 << 20)
+
+    def forget(self) -> None:
+        """Drops what is cached about pools: the chain went back."""
+        self._specs.clear()
+        self._latest.clear()
+
+    # --- checkpoints ------------------------------------------------------------------------------
+
+    def checkpoint(self, pool: Pool, number: int) -> Checkpoint:
+        """C_number, whose root is the chain's. `StoreError` when neither it nor what it follows from is to
+        be had.
+        """
+        cached, checkpoint = self._latest.get(pool.id, (-1, None))
+        if checkpoint is not None and cached == number:
+            return checkpoint
+        start, found = number, self._stored(pool, number)
+        while found is None and start > 0:  # back to a checkpoint that is there, then forward again
+            start -= 1
+            found = self._stored(pool, start)
+        if found is None:
+            raise BlobNotFound(
+                f"no checkpoint of pool {pool.id} is in the store", "its creator must store the genesis"
+            )
+        for n in range(start, number):
+            found = self._next(pool, pool.rounds[n], found)
+        self._latest[pool.id] = (number, found)
+        return found
+
+    def _stored(self, pool: Pool, number: int) -> Checkpoint | None:
+        """C_number from its file, or None when that is absent or not what the chain says."""
+        spec = self.spec(pool)
+        name, root = (
+            (pool.rounds[number - 1].file[2:], pool.rounds[number - 1].root)
+            if number
+            else (spec.genesis_file, pool.genesis_root)
+        )
+        n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
+        try:
+            checkpoint = Checkpoint.from_bytes(
+                self._blobs.get(name, checkpoint_bytes(n, momentum)), n, momentum
+            )
+        except (StoreError, MalformedArtifact):
+            return None
+        return checkpoint if checkpoint.root().hex() == root[2:] else None
+
+    def _next(self, pool: Pool, round_: Round, start: Checkpoint) -> Checkpoint:
+        """The checkpoint that a closed round led to, recomputed."""
+        updates, bad = self._gather(self.spec(pool), round_.included)
+        if bad:
+            raise BlobNotFound(
+                f"updates of round {round_.number} of pool {pool.id} are gone: {', '.join(bad)}"
+            )
+        result = outer_step(
+            self.spec(pool), start, [(u, round_.reveals[node].width) for node, u in updates.items()]
+        )
+        if result.root().hex() != round_.root[2:]:
+            raise StoreError(
+                f"round {round_.number} of pool {pool.id} was closed with a root that its updates do not give"
+            )
+        self._keep(pool, result)
+        return result
+
+    def _keep(self, pool: Pool, checkpoint: Checkpoint) -> str:
+        return self._blobs.put(checkpoint.to_bytes(), pool.id, pool.params["orchestrator"])
+
+    # --- closing ----------------------------------------------------------------------------------
+
+    def close(self, pool: Pool, round_: Round) -> tuple[bytes, str, dict[str, int]]:
+        """Root and stored file of C_{r+1}, and the excluded nodes with their reasons. `StoreError`,
+        `MalformedArtifact`.
+        """
+        spec, start = self.spec(pool), self.checkpoint(pool, round_.number)
+        updates, excluded = self._gather(spec, round_.reveals)
+        result = outer_step(spec, start, [(u, round_.reveals[node].width) for node, u in updates.items()])
+        file = self._keep(pool, result)
+        return result.root(), file, excluded
+
+    def _gather(
+        self, spec: RunSpec, reveals: Mapping[str, Revealed]
+    ) -> tuple[dict[str, UpdateFile], dict[str, int]]:
+        """The updates that hold what their reveals say, and the reasons against the others."""
+        n = parameter_count(spec.model)
+        size = max_update_bytes(spec.codec, n)
+        deadline = time.monotonic() + _FETCH_SECONDS
+        with ThreadPoolExecutor(8) as threads:
+            files = dict(
+                zip(
+                    reveals,
+                    threads.map(lambda r: self._fetch(r, size, deadline), reveals.values()),
+                    strict=True,
+                )
+            )
+        updates, excluded = {}, {}
+        for node, reveal in reveals.items():
+            data = files[node]
+            if data is None:
+                excluded[node] = UNAVAILABLE
+                continue
+            try:
+                update = UpdateFile(spec.codec, data, n)
+            except MalformedArtifact:
+                excluded[node] = MALFORMED
+                continue
+            if update.root.hex() != reveal.update_root[2:]:
+                excluded[node] = MALFORMED
+            elif update.norm != reveal.norm:
+                excluded[node] = WRONG_NORM
+            else:
+                updates[node] = update
+        return updates, excluded
+
+    def _fetch(self, reveal: Revealed, size: int, deadline: float) -> bytes | None:
+        """An update file from our store or from where its worker says that it is; None when it is not to be
+        had.
+
+        A file that is larger than every update comes back empty: it is malformed.
+        """
+        name = reveal.update_file[2:]
+        try:
+            return self._blobs.get(name, size)
+        except BlobTooLarge:
+            return b""
+        except StoreError:
+            pass  # not here, or damaged on our disk: the announced locations may have it
+        for base in reveal.locations.split(",")[:_LOCATIONS]:
+            data = _download(base.strip(), name, size, deadline)
+            if data is not None:
+                return data
+        return None
+
+
+def _download(base: str, name: str, size: int, deadline: float) -> bytes | None:
+    """`base`/blobs/`name` if it is there, hashes to its name and has at most `size` bytes.
+
+    The URL is a stranger's: only http(s), only this one path, no redirects, bounded in bytes and in time,
+    and what comes back goes nowhere unless it is the file that was asked for.
+    """
+    if not base.startswith(("http://", "https://")) or len(base) > 512 or time.monotonic() > deadline:
+        return None
+    url, headers = f"{base.rstrip('/')}/blobs/{name}", {"accept-encoding": "identity"}
+    try:
+        with httpx.stream("GET", url, headers=headers, timeout=2.0, follow_redirects=False) as response:
+            if response.status_code != 200:
+                return None
+            data = bytearray()
+            for chunk in response.iter_raw(1 << 16):
+                data += chunk
+                if len(data) > size or time.monotonic() > deadline:
+                    return None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return None
+    return bytes(data) if sha256(data).hex() == name else None

@@ -1,0 +1,104 @@
+"""`Client`: validator seats, verdicts and juries."""
+
+from collections.abc import Sequence
+
+from .base import Calls, checksum
+from .codec import verdicts_hash, vote_hash
+from .errors import NotFound
+from .results import CaseInfo, Receipt, SeatInfo, Verdict, VerdictRoundInfo
+from .types import CaseStatus, Outcome
+
+
+class CourtCalls(Calls):
+    # --- seats --------------------------------------------------------------------------------------------
+
+    def take_seat(self, pool_id: int, node: str) -> int:
+        """Takes a seat for a registered node of this operator and locks `seat_stake`; returns the seat's
+        index."""
+        return self._write("Court", "takeSeat", pool_id, checksum(node)).event("SeatTaken").args["seat"]
+
+    def leave_seat(self, pool_id: int, index: int) -> Receipt:
+        return self._write("Court", "leaveSeat", pool_id, index)
+
+    def release_seat(self, pool_id: int, index: int) -> Receipt:
+        """Frees the stake of a seat that was left, once nothing can name it any more."""
+        return self._write("Court", "releaseSeat", pool_id, index)
+
+    def seats(self, pool_id: int) -> list[SeatInfo]:
+        """All seats that were ever taken, in order."""
+        count = self._read("Court", "seatCount", pool_id)
+        return [SeatInfo(index=i, **self._read("Court", "seat", pool_id, i)) for i in range(count)]
+
+    def live_seats(self, pool_id: int) -> int:
+        return self._read("Court", "liveSeats", pool_id)
+
+    # --- verdicts -----------------------------------------------------------------------------------------
+
+    def commit_verdicts(self, pool_id: int, round: int, commitment: bytes) -> Receipt:
+        return self._write("Court", "commitVerdicts", pool_id, round, commitment)
+
+    def reveal_verdicts(self, pool_id: int, round: int, verdicts: Sequence[Verdict], salt: bytes) -> Receipt:
+        return self._write("Court", "revealVerdicts", pool_id, round, [v.to_abi() for v in verdicts], salt)
+
+    def verdict_round(self, pool_id: int, round: int) -> VerdictRoundInfo:
+        return VerdictRoundInfo(**self._read("Court", "verdictRound", pool_id, round))
+
+    def is_final(self, pool_id: int, round: int) -> bool:
+        """Whether no further verdict or case can arise about a round."""
+        return self._read("Court", "isFinal", pool_id, round)
+
+    def is_audited(self, pool_id: int, round: int, node: str) -> bool:
+        """Whether the round's seed has drawn this node's slot. Needs the captured seed."""
+        return self._read("Court", "isAudited", pool_id, round, checksum(node))
+
+    def auditors_of(self, pool_id: int, round: int, node: str) -> list[str]:
+        """Nodes of the validators drawn for a slot; empty when it is not audited."""
+        return self._read("Court", "auditorsOf", pool_id, round, checksum(node))
+
+    def verdicts_commitment(
+        self, pool_id: int, round: int, validator: str, verdicts: Sequence[Verdict], salt: bytes
+    ) -> bytes:
+        """What `commit_verdicts` takes, for this chain and deployment."""
+        triples = [v.to_abi() for v in verdicts]
+        return verdicts_hash(
+            self.chain_id, self.deployment.court, pool_id, round, checksum(validator), triples, salt
+        )
+
+    # --- cases --------------------------------------------------------------------------------------------
+
+    def commit_vote(self, case_id: int, commitment: bytes) -> Receipt:
+        return self._write("Court", "commitVote", case_id, commitment)
+
+    def reveal_vote(self, case_id: int, outcome: Outcome, digest: bytes, salt: bytes) -> Receipt:
+        return self._write("Court", "revealVote", case_id, int(outcome), digest, salt)
+
+    def resolve_case(self, case_id: int) -> Receipt:
+        """Ends a case when all votes are in or its time is over."""
+        return self._write("Court", "resolveCase", case_id)
+
+    def case(self, case_id: int) -> CaseInfo:
+        """`NotFound` for an unknown id."""
+        case = CaseInfo(**self._read("Court", "caseOf", case_id))
+        if case.status == CaseStatus.NONE:
+            raise NotFound(f"no case {case_id}")
+        return case
+
+    def case_count(self) -> int:
+        """Ids run from 1 to this."""
+        return self._read("Court", "caseCount")
+
+    def jury_of(self, case_id: int) -> list[str]:
+        """Nodes of a case's jurors."""
+        return self._read("Court", "juryOf", case_id)
+
+    def case_about(self, pool_id: int, round: int, node: str) -> int:
+        """The case about a slot, or 0."""
+        return self._read("Court", "caseAbout", pool_id, round, checksum(node))
+
+    def vote_commitment(
+        self, case_id: int, juror: str, outcome: Outcome, digest: bytes, salt: bytes
+    ) -> bytes:
+        """What `commit_vote` takes, for this chain and deployment."""
+        return vote_hash(
+            self.chain_id, self.deployment.court, case_id, checksum(juror), int(outcome), digest, salt
+        )

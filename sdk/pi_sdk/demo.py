@@ -1,0 +1,324 @@
+"""`pi demo`: a whole run on this machine. A chain, an orchestrator, a pool made by `examples/create_pool.py`, validators, and
+workers of which one may cheat, each a process of its own, talking over HTTP and JSON-RPC alone.
+
+This process funds the others, watches the chain and the agents' event files, and writes what happened: `events.jsonl` as it
+happens, then `model/`, `summary.json` and `report.html`.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from .devnet import TOKEN, deploy, interruptible, program, start_anvil, start_orchestrator
+from .errors import PiError, ToolMissing, UsageError
+from .processes import Process, Processes, accepts, free_port, session_pss
+from .recorder import Agent, of
+from .table import DRAINING, RunView
+
+if TYPE_CHECKING:  # web3 takes seconds to import, and the chain starts meanwhile
+    from .client import Client
+    from .outcome import Outcome
+    from .recorder import Recorder
+
+CHEATS = ("half-steps", "copy", "wrong-shard")
+ETHER = 10**18
+_POLL = 0.25
+_PSS_EVERY = 2.0
+_STANDSTILL = 240
+"""Seconds without any event after which a run is given up; longer than all windows of a round together."""
+_FAREWELL = 45
+"""Seconds that agents get after the last case to be paid and to end."""
+
+
+@dataclass(frozen=True)
+class Options:
+    workers: int
+    validators: int
+    rounds: int
+    cheat: str | None
+    data: Path | None
+    seed: int
+    codec: str
+    out: Path
+
+
+@dataclass
+class Demo:
+    """A run under way. `started` is on the monotonic clock, `began` in unix seconds, `peak_pss` in bytes."""
+
+    options: Options
+    processes: Processes
+    console: Console
+    rpc_port: int = field(default_factory=free_port)
+    store_port: int = field(default_factory=free_port)
+    started: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=time.time)
+    peak_pss: int = 0
+
+    @property
+    def rpc_url(self) -> str:
+        return f"http://127.0.0.1:{self.rpc_port}"
+
+    @property
+    def store_url(self) -> str:
+        return f"http://127.0.0.1:{self.store_port}"
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def say(self, line: str) -> None:
+        self.console.print(Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), line), soft_wrap=True)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--workers", type=click.IntRange(1, 16), default=4, show_default=True)
+@click.option("--validators", type=click.IntRange(1, 16), default=3, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=12, show_default=True)
+@click.option("--cheat", type=click.Choice([*CHEATS, "none"]), default=CHEATS[0], show_default=True, help="What the last worker does wrong.")
+@click.option("--data", type=click.Path(path_type=Path), help="Text file, folder or JSONL [default: Python's own library].")
+@click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True, help="Equal seeds give equal keys, data and models.")
+@click.option("--codec", type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed"]), default="sparse-2bit", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+def demo(workers: int, validators: int, rounds: int, cheat: str, data: Path | None, seed: int, codec: str, out: Path) -> None:
+    """Run everything on this machine: chain, orchestrator, workers, validators, and one cheat.
+
+    \b
+    pi demo                                   4 workers, 12 rounds, the last worker skips half of its steps
+    pi demo --cheat none --data my_texts/     honest workers, your own text
+    """
+    options = Options(workers, validators, rounds, None if cheat == "none" else cheat, data, seed, codec, out)
+    console = Console(stderr=True)
+    anvil, example = _check(options)
+    _clear(out)
+    try:
+        with interruptible(), Processes(out / "logs") as processes:
+            print(_run(Demo(options, processes, console), anvil, example))
+    except KeyboardInterrupt:
+        raise PiError("interrupted, everything is stopped", f"what was written so far is in {out}") from None
+
+
+def _check(options: Options) -> tuple[Path, Path]:
+    """Everything that can be wrong is found before anything starts. Returns anvil and the creator's script."""
+    from .tools import anvil_path
+
+    if options.data is not None and not options.data.exists():
+        raise UsageError(f"no such file or folder: {options.data}", "--data takes a text file, a folder or a .jsonl file")
+    if options.cheat == "copy" and options.workers < 2:
+        raise UsageError("--cheat copy needs somebody to copy from", "take --workers 2 or more")
+    example = Path(__file__).resolve().parents[2] / "examples" / "create_pool.py"
+    if not example.is_file():
+        raise ToolMissing("examples/create_pool.py was not found", "the demo runs from a checkout: pip install -e .")
+    for name in ("pi-orchestrator", "pi-worker", "pi-validator"):
+        program(name)
+    return anvil_path(), example
+
+
+_OURS = ("agents", "artifacts", "logs", "model", "chain.json", "events.jsonl", "report.html", "summary.json")
+
+
+def _clear(out: Path) -> None:
+    """Removes what an earlier demo left in `out`; refuses a folder with anything else in it."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file", "--out takes a folder")
+    foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
+    if foreign:
+        raise UsageError(f"{out} holds files that no demo wrote: {', '.join(sorted(foreign)[:3])}", "choose another --out")
+    for name in _OURS:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+
+def _run(demo: Demo, anvil: Path, example: Path) -> str:
+    """The whole run; returns what to print at the end."""
+    options = demo.options
+    demo.say(f"starting a chain on port {demo.rpc_port} and an orchestrator on port {demo.store_port}")
+    chain = start_anvil(demo.processes, anvil, demo.rpc_port, options.out / "chain.json")
+    agents, keys = _cast(options)
+    deploy(demo.rpc_url)
+    orchestrator = start_orchestrator(
+        demo.processes,
+        rpc_url=demo.rpc_url,
+        port=demo.store_port,
+        key=keys["orchestrator"],
+        home=options.out / "agents" / "orchestrator",
+    )
+    _fund(demo, keys)
+    demo.processes.wait_ready(orchestrator, lambda: accepts(demo.store_port), 60)
+    pool_id, run_spec = _create_pool(demo, example, keys)
+    demo.say(f"pool {pool_id} is funded; starting {options.validators} validators and {options.workers} workers")
+    started = {agent.name: _start(demo, agent, keys, pool_id) for agent in agents}
+
+    from .client import Client
+    from .outcome import Outcome
+    from .recorder import Recorder
+
+    outcome = Outcome.of_run(demo.processes, demo.store_url, run_spec, options.out)
+    sources = {agent.name: agent.home / "events.jsonl" for agent in agents}
+    sources["orchestrator"] = options.out / "agents" / "orchestrator" / "events.jsonl"
+    with (
+        Client("local", rpc_url=demo.rpc_url) as client,
+        Recorder(client, sources, options.out / "events.jsonl") as recorder,
+    ):
+        _follow(demo, client, pool_id, recorder, agents, started, [chain, orchestrator], outcome, run_spec)
+        opened = of(recorder.records, "RoundOpened")[0]["t"]
+        seconds = {"setup": round(opened - demo.began, 3), "run": round(time.time() - opened, 3)}
+        return outcome.write(client, pool_id, recorder, agents, seconds=seconds, peak_pss=demo.peak_pss)
+
+
+def _cast(options: Options) -> tuple[list[Agent], dict[str, bytes]]:
+    """The agents, validators first, and every participant's key, all derived from the seed."""
+    from eth_account import Account
+
+    from .networks import derived_key
+
+    def key(role: str, i: int = 0) -> bytes:
+        return derived_key(options.seed, role, i)
+
+    keys = {"orchestrator": key("orchestrator"), "creator": key("creator")}
+    agents = []
+    for role, count in (("validator", options.validators), ("worker", options.workers)):
+        for i in range(count):
+            name = f"{role}-{i + 1}"
+            keys[f"{name} operator"], keys[f"{name} node"] = key(f"{role}-operator", i), key(f"{role}-node", i)
+            agents.append(
+                Agent(
+                    name=name,
+                    role="worker" if role == "worker" else "validator",
+                    node=Account.from_key(keys[f"{name} node"]).address,
+                    operator=Account.from_key(keys[f"{name} operator"]).address,
+                    home=options.out / "agents" / name,
+                    cheat=options.cheat if role == "worker" and i == count - 1 else None,
+                )
+            )
+    return agents, keys
+
+
+def _fund(demo: Demo, keys: dict[str, bytes]) -> None:
+    """Ether for every key and test tokens for those who stake or pay, from dev account 0, all in about one block."""
+    from eth_account import Account
+
+    from .client import Client
+    from .networks import dev_key
+    from .tx import Call
+
+    with Client("local", Account.from_key(dev_key(0)), rpc_url=demo.rpc_url) as client, ThreadPoolExecutor(16) as pool:
+        jobs = []
+        for name, key in keys.items():
+            address = Account.from_key(key).address
+            jobs.append(pool.submit(client.sender.send, Call(address, value=10 * ETHER)))
+            if name == "creator" or name.endswith("operator"):
+                jobs.append(pool.submit(client.mint, address, 1_000_000 * TOKEN if name == "creator" else 1_000 * TOKEN))
+        for job in jobs:
+            job.result()
+
+
+def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int, str]:
+    """Runs the creator's script as it stands. Returns the pool's id and the sha256 of its RunSpec."""
+    from eth_account import Account
+
+    options = demo.options
+    argv: list[str | Path] = [
+        sys.executable, example, "--rpc-url", demo.rpc_url, "--store", demo.store_url,
+        "--orchestrator", Account.from_key(keys["orchestrator"]).address, "--artifacts", options.out / "artifacts",
+        "--codec", options.codec, "--rounds", str(options.rounds), "--seed", str(options.seed),
+        "--min-slots", str(options.workers), "--min-seats", str(options.validators),
+    ]  # fmt: skip
+    if options.data is not None:
+        argv += ["--data", options.data]
+    process = demo.processes.start("create_pool", argv, {"PI_PRIVATE_KEY": "0x" + keys["creator"].hex()})
+    if process.popen.wait():
+        raise process.died()
+    answer = json.loads(process.log.read_text().splitlines()[-1])
+    return answer["pool_id"], answer["run_spec"]
+
+
+def _start(demo: Demo, agent: Agent, keys: dict[str, bytes], pool_id: int) -> Process:
+    argv = [program(f"pi-{agent.role}"), "join" if agent.role == "worker" else "run", "--pool", str(pool_id),
+            "--rpc-url", demo.rpc_url, "--home", agent.home]  # fmt: skip
+    if agent.cheat:
+        argv += ["--cheat", agent.cheat]
+    if agent.name == "validator-1":
+        argv.append("--evaluate")  # one measures the held-out loss
+    env = {
+        "PI_PRIVATE_KEY": "0x" + keys[f"{agent.name} operator"].hex(),
+        "PI_NODE_KEY": "0x" + keys[f"{agent.name} node"].hex(),
+    }
+    return demo.processes.start(agent.name, argv, env)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def _follow(
+    demo: Demo,
+    client: "Client",
+    pool_id: int,
+    recorder: "Recorder",
+    agents: Sequence[Agent],
+    started: dict[str, Process],
+    needed: Sequence[Process],
+    outcome: "Outcome",
+    run_spec: str,
+) -> None:
+    """Watches until the last verdict is in and the agents have ended. Raises `ProcessDied` when the chain or the orchestrator
+    does not live that long, `PiError` when the run stands still."""
+    view = RunView(agents, demo.options.rounds)
+    live = Live(console=demo.console, auto_refresh=False) if demo.console.is_terminal else None
+    alive, moved, sampled, drained = dict(started), time.monotonic(), 0.0, 0.0
+    with live or nullcontext():
+        while True:
+            for record in (fresh := recorder.poll()):
+                if line := view.apply(record):
+                    demo.say(line)
+                if record["event"] == "RoundClosed" and record["round"] + 1 == demo.options.rounds:
+                    outcome.evaluate(run_spec, record["checkpoint_file"].removeprefix("0x"))
+            now = time.monotonic()
+            if live:
+                live.update(view.render(demo.elapsed), refresh=True)
+            for process in needed:
+                if not process.running():
+                    raise process.died()
+            for name, process in list(alive.items()):
+                if not process.running():
+                    del alive[name]
+                    demo.say(f"{name} ended: {process.tail(1)}")
+            if now - sampled > _PSS_EVERY:
+                demo.peak_pss, sampled = max(demo.peak_pss, session_pss(demo.processes.all)), now
+            if not drained and view.phase == DRAINING and _is_drained(client, pool_id, demo.options.rounds):
+                drained = now
+                demo.say("every verdict and case is settled")
+            if drained and (not alive or now - drained > _FAREWELL):
+                recorder.poll()
+                return
+            moved = now if fresh else moved
+            if now - moved > _STANDSTILL:
+                raise PiError(f"nothing has happened for {_STANDSTILL} s", f"the logs are in {demo.processes.logs}")
+            time.sleep(_POLL)
+
+
+def _is_drained(client: "Client", pool_id: int, rounds: int) -> bool:
+    from .types import CaseStatus
+
+    return all(client.is_final(pool_id, n) for n in range(rounds)) and all(
+        client.case(i).status != CaseStatus.OPEN for i in range(1, client.case_count() + 1)
+    )

@@ -1,0 +1,167 @@
+"""What a run looks like at the terminal: a view that is fed records (`recorder.py`), one line of text per record that a
+person wants to read, and a table of the state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from .recorder import Agent, Record
+
+TOKEN = 10**18
+DRAINING = "draining verdicts"
+FAULTS = {0: "no verdict", 1: "accepted", 2: "mismatch", 3: "withheld"}
+STATUS = {1: "open", 2: "convicted", 3: "acquitted", 4: "hung"}
+
+
+def tokens(wei: int) -> str:
+    """An amount of test tokens with two decimals."""
+    return f"{wei / TOKEN:.2f}"
+
+
+@dataclass
+class Row:
+    """The state of one agent: `stake` and `earned` in wei, `loss` the last training loss in nats per byte."""
+
+    agent: Agent
+    state: str = "starting"
+    loss: float | None = None
+    stake: int = 0
+    earned: int = 0
+    audits: int = 0
+    votes: int = 0
+
+
+@dataclass
+class RunView:
+    """The state of a run after the records it was given. No I/O."""
+
+    agents: Sequence[Agent]
+    rounds: int
+    round: int = -1
+    phase: str = "waiting for workers"
+    val_loss: dict[int, float] = field(default_factory=dict)
+    rows: dict[str, Row] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = {a.node: Row(a) for a in self.agents}
+        self._by_operator = {a.operator: self.rows[a.node] for a in self.agents}
+        self._by_name = {a.name: self.rows[a.node] for a in self.agents}
+        self._cases: dict[int, Record] = {}
+
+    def name(self, node: str) -> str:
+        return self.rows[node].agent.name if node in self.rows else node[:10]
+
+    def apply(self, record: Record) -> str | None:
+        """Takes one record in; returns the line that tells it, or None where it is not worth one."""
+        if record["source"] == "chain":
+            return self._chain(record)
+        return self._agent(record)
+
+    def _chain(self, r: Record) -> str | None:
+        row = self.rows.get(r.get("node", ""))
+        match r["event"]:
+            case "Joined":
+                if row:
+                    row.state = "joined"
+                return f"{self.name(r['node'])} joined with width {r['width']}"
+            case "SeatTaken":
+                if row:
+                    row.state = "seated"
+                return f"{self.name(r['node'])} took seat {r['seat']}"
+            case "RoundOpened":
+                self.round, self.phase = r["round"], "training"
+                return f"round {r['round'] + 1} of {self.rounds} opened for {r['expected']} workers"
+            case "Committed" if row:
+                row.state = "committed"
+            case "CommitPhaseEnded":
+                self.phase = "revealing"
+            case "Revealed" if row:
+                row.state = "revealed"
+            case "RevealsSealed":
+                self.phase = "closing"
+            case "RoundClosed":
+                self.phase = "closed" if r["round"] + 1 < self.rounds else DRAINING
+                return f"round {r['round'] + 1} closed, checkpoint {r['root'][:12]}"
+            case "Missed":
+                if row:
+                    row.state = "missed"
+                return f"{self.name(r['node'])} missed round {r['round'] + 1} ({r['in_a_row']} in a row)"
+            case "Excluded":
+                return f"{self.name(r['node'])} was left out of round {r['round'] + 1} (reason {r['reason']})"
+            case "CaseOpened":
+                self._cases[r["case_id"]] = r
+                accuser, accused = self.name(r["accuser"]), self.name(r["node"])
+                return f"case {r['case_id']}: {accuser} accuses {accused} of a {FAULTS[r['fault']]} in round {r['round'] + 1}"
+            case "CaseResolved":
+                accused = self._cases.get(r["case_id"], {}).get("node", "")
+                verdict = f"{STATUS[r['status']]} {r['guilty']} to {r['innocent']}"
+                return f"case {r['case_id']}: {self.name(accused)} {verdict}, slashed {tokens(r['slashed'])}"
+            case "Convicted" if row:
+                row.state = "slashed"
+            case "VoteRevealed" if r["juror"] in self.rows:
+                self.rows[r["juror"]].votes += 1
+            case "VerdictsRevealed" if r["validator"] in self.rows:
+                self.rows[r["validator"]].votes += len(r["verdicts"])
+            case "Staked" if r["operator"] in self._by_operator:
+                self._by_operator[r["operator"]].stake += r["amount"]
+            case "Slashed":
+                if r["operator"] in self._by_operator:
+                    self._by_operator[r["operator"]].stake -= r["amount"]
+                if r["finder"] in self._by_operator:
+                    self._by_operator[r["finder"]].stake += r["finder_fee"]
+            case "Credited" if r["account"] in self._by_operator:
+                self._by_operator[r["account"]].earned += r["amount"]
+            case "PoolEnded":
+                self.phase = DRAINING
+        return None
+
+    def _agent(self, r: Record) -> str | None:
+        row = self._by_name.get(r["source"])
+        if row is None:
+            return None
+        match r["event"]:
+            case "training":
+                row.state = "training"
+            case "trained":
+                row.state, row.loss = "trained", r["loss_last"]
+            case "audit":
+                row.audits += 1
+                row.state = f"audited {self.name(r['node'])}"
+                if r["outcome"] not in (1, "ACCEPT", "Accept", "accept"):
+                    return f"{r['source']} found: {self.name(r['node'])} in round {r['round'] + 1}: {r['detail']}"
+            case "val_loss":
+                self.val_loss[r["round"]] = r["loss"]
+                return f"round {r['round'] + 1} held-out loss {r['loss']:.3f}"
+            case "left" if row.state != "slashed":
+                row.state = "left"
+        return None
+
+    def render(self, elapsed: float) -> Group:
+        """The table, for a terminal of any width."""
+        head = Text.assemble(
+            (f"round {self.round + 1}/{self.rounds}", "bold"),
+            f"  {self.phase}  ",
+            (f"held-out loss {list(self.val_loss.values())[-1]:.3f}" if self.val_loss else "", "cyan"),
+            (f"  {elapsed:.0f} s", "dim"),
+        )
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("agent", "state"):
+            table.add_column(name, no_wrap=True)
+        for name in ("loss", "verdicts", "stake", "earned"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in self.rows.values():
+            validator = row.agent.role == "validator"
+            name = row.agent.name + (f" ({row.agent.cheat})" if row.agent.cheat else "")
+            style = {"slashed": "red", "missed": "yellow", "training": "cyan"}.get(row.state, "")
+            table.add_row(
+                name,
+                Text(row.state, style),
+                "" if row.loss is None else f"{row.loss:.3f}",
+                str(row.votes) if validator else "",
+                tokens(row.stake),
+                tokens(row.earned),
+            )
+        return Group(head, table)

@@ -1,0 +1,85 @@
+"""A real local chain for tests: anvil on a free port, with its state in a file so that it can be killed and restarted."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pi_sdk.tools import anvil_path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Anvil:
+    """One anvil process. `block_time=None` mines a block for every transaction, and on `mine`."""
+
+    def __init__(self, folder: Path, block_time: float | None = None, *arguments: str):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._state = folder / "chain.json"
+        self._log = folder / "anvil.log"
+        pace = [] if block_time is None else ["--block-time", str(block_time)]
+        self._arguments = [*pace, *arguments]
+        self._process: subprocess.Popen | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts, or starts again from the state that was last written."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [anvil_path(), "--port", str(self.port), "--state", self._state, "--state-interval", "1"]
+                + self._arguments,
+                stdout=log,
+                stderr=log,
+            )
+        give_up = time.monotonic() + 30
+        while True:
+            try:
+                self.rpc("eth_chainId")
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > give_up:
+                    raise AssertionError(f"anvil did not start: {self._log.read_text()[-2000:]}") from None
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer = json.load(response)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def mine(self, blocks: int = 1, seconds: int = 0) -> None:
+        """Mines `blocks` blocks, the first of them `seconds` later."""
+        if seconds:
+            self.rpc("evm_increaseTime", seconds)
+        for _ in range(blocks):
+            self.rpc("evm_mine")
+
+    def give_gas(self, address: str, ether: int = 100) -> None:
+        self.rpc("anvil_setBalance", address, hex(ether * 10**18))
+
+
+@contextmanager
+def anvil(folder: Path, block_time: float | None = None, *arguments: str) -> Iterator[Anvil]:
+    chain = Anvil(folder, block_time, *arguments)
+    try:
+        yield chain
+    finally:
+        chain.kill()

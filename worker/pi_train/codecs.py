@@ -1,0 +1,288 @@
+"""Update codecs: integers to bytes and back, exactly, with one encoding per value. Numpy only.
+
+A file is a 16-byte header and then one chunk after another; its length follows from the codec and the
+parameter count:
+
+    header       b"PIUP" | version u8 = 1 | codec u8 | k u16 | n u64
+    sparse-2bit  (1) per 4096 values: step u16 | k' 12-bit indices | k' 2-bit levels | zero bits to a byte
+    dense-int8   (2) per 256 values: step u16 | int8 each
+    dense-fixed  (3) per 256 values: int32 each
+
+All big-endian, indices ascending. The last chunk is shorter; k' = min(k, its length); k is 0 in dense headers. A step is an
+11-bit mantissa and a 5-bit shift, `mantissa << shift`, normalised so that every step has one code. Sparse
+values are level * step with levels -3, -1, 1, 3 (SparseLoCo, arXiv 2508.15706, with integer steps); int8
+values are q * step.
+
+Update files come from strangers: `UpdateFile` checks everything and raises `MalformedArtifact`, nothing else.
+"""
+
+import math
+import struct
+from functools import cached_property
+
+import numpy as np
+from pi_sdk.codec import merkle_sum_root
+from pi_sdk.errors import MalformedArtifact
+from pi_sdk.types import CodecSpec
+
+from .fixed import INT32_MAX, divide
+
+_HEADER = struct.Struct(">4sBBHQ")
+_CODEC_IDS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3}
+_SPARSE_CHUNK, _DENSE_CHUNK = 4096, 256
+_LEVELS = np.array([-3, -1, 1, 3], np.int64)
+_BLOCK = 64 * _SPARSE_CHUNK  # values that an encoder works on at a time
+
+
+def chunk_values(codec: CodecSpec) -> int:
+    """Values per chunk; ranges of `UpdateFile.decode` start and stop at multiples of it."""
+    return _SPARSE_CHUNK if codec.name == "sparse-2bit" else _DENSE_CHUNK
+
+
+def _chunk_bytes(codec: CodecSpec, values: int) -> int:
+    if codec.name == "sparse-2bit":
+        return 2 + (14 * min(codec.k, values) + 7) // 8
+    return 2 + values if codec.name == "dense-int8" else 4 * values
+
+
+def _header(codec: CodecSpec, n: int) -> bytes:
+    k = codec.k if codec.name == "sparse-2bit" else 0
+    return _HEADER.pack(b"PIUP", 1, _CODEC_IDS[codec.name], k, n)
+
+
+def max_update_bytes(codec: CodecSpec, n: int) -> int:
+    """Size in bytes of every update file of n values."""
+    full, last = divmod(n, chunk_values(codec))
+    size = _HEADER.size + full * _chunk_bytes(codec, chunk_values(codec))
+    return size + (_chunk_bytes(codec, last) if last else 0)
+
+
+# --- steps --------------------------------------------------------------------------------------------------
+
+
+def _largest_step(codec: CodecSpec) -> int:
+    """Largest step of a well-formed chunk: its values must fit in int32."""
+    return min(codec.max_step, INT32_MAX // (3 if codec.name == "sparse-2bit" else 127))
+
+
+def _shift(step: np.ndarray | np.int64) -> np.ndarray:
+    """The shift that leaves 11 significant bits. frexp is exact: steps stay below 2^53."""
+    return np.maximum(np.frexp(step.astype(np.float64))[1] - 11, 0)
+
+
+def _round_step(step: np.ndarray, largest: int, *, up: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Steps with 11 significant bits, none above `largest`, and their u16 codes. int64 in, both int64 out."""
+    cap = np.int64(largest)
+    cap = cap >> _shift(cap) << _shift(cap)
+    shift = _shift(step)
+    if up:
+        step = step + (np.int64(1) << shift) - 1  # may carry into one more bit, so the shift is taken anew
+        shift = _shift(step)
+    step = np.minimum(step >> shift << shift, cap)
+    shift = _shift(step)
+    return step, step >> shift << 5 | shift
+
+
+def _parse_steps(body: np.ndarray, codec: CodecSpec) -> np.ndarray:
+    """Steps (chunks,) int64 from the first two bytes of each row."""
+    code = body[:, 0].astype(np.int64) << 8 | body[:, 1]
+    mantissa, shift = code >> 5, code & 31
+    step = mantissa << shift
+    if ((shift > 0) & (mantissa < 1024)).any():
+        raise MalformedArtifact("a step is not normalised")
+    if step.size and int(step.max()) > _largest_step(codec):
+        raise MalformedArtifact(f"a step is above the limit {_largest_step(codec)}")
+    return step
+
+
+# --- sparse-2bit --------------------------------------------------------------------------------------------
+
+
+def _encode_sparse(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
+    """(chunks, length) int64 to (chunks, bytes) uint8."""
+    chunks, length = values.shape
+    k = min(codec.k, length)
+    # One key per value, larger value first, then lower index: the k-th key splits every row without ties.
+    keys = np.abs(values) << 12 | (4095 - np.arange(length))
+    kth = np.partition(keys, length - k, axis=1)[:, length - k, None]
+    index = np.nonzero(keys >= kth)[1].reshape(chunks, k)
+    picked = np.take_along_axis(values, index, axis=1)
+    size = np.abs(picked)
+
+    step = size.sum(1) // (2 * k)
+    for _ in range(2):  # alternate levels and least-squares step, as k-means would
+        level = np.where(size >= 2 * step[:, None], 3, 1)
+        step = (size * level).sum(1) // (level * level).sum(1)
+    step, code = _round_step(step, _largest_step(codec), up=False)
+    big = (size >= 2 * step[:, None]) & (step[:, None] > 0)
+    level_code = np.where(picked < 0, np.where(big, 0, 1), np.where(big, 3, 2))
+    level_code[step == 0] = 2
+
+    bits = [
+        _bits(code[:, None], 16),
+        _bits(index, 12),
+        _bits(level_code, 2),
+    ]
+    return np.packbits(np.concatenate(bits, axis=1), axis=1)
+
+
+def _bits(x: np.ndarray, width: int) -> np.ndarray:
+    """(chunks, count) integers to (chunks, count * width) bits, most significant first."""
+    return (x[..., None] >> np.arange(width - 1, -1, -1) & 1).astype(np.uint8).reshape(len(x), -1)
+
+
+def _parse_sparse(
+    body: np.ndarray, codec: CodecSpec, length: int
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """(chunks, bytes) uint8 to indices (chunks, k), int32 values (chunks, k) and sums of squares (chunks)."""
+    k = min(codec.k, length)
+    step = _parse_steps(body, codec)
+    body = body[:, 2:]
+    bit = 12 * np.arange(k)
+    at, odd = bit >> 3, bit & 4  # a 12-bit index starts at a byte or in its middle and ends in the next one
+    index = (body[:, at].astype(np.int64) << 8 | body[:, at + 1]) >> (4 - odd) & 0xFFF
+    bit = 12 * k + 2 * np.arange(k)
+    code = body[:, bit >> 3] >> (6 - (bit & 7)).astype(np.uint8) & 3
+    if (index[:, -1] >= length).any() or (np.diff(index, axis=1) <= 0).any():
+        raise MalformedArtifact("indices of a chunk are not ascending inside it")
+    if (body[:, -1] & ((1 << (-14 * k % 8)) - 1)).any():
+        raise MalformedArtifact("padding bits of a chunk are not zero")
+    if (code[step == 0] != 2).any():
+        raise MalformedArtifact("a chunk of zeros is not in its normal form")
+    level = _LEVELS[code]
+    squares = [int(s) ** 2 * int(q) for s, q in zip(step, (level * level).sum(1), strict=True)]
+    return index, (level * step[:, None]).astype(np.int32), squares
+
+
+# --- dense codecs -------------------------------------------------------------------------------------------
+
+
+def _encode_int8(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
+    largest = np.abs(values).max(axis=1)
+    step, code = _round_step(-(-largest // 127), _largest_step(codec), up=True)
+    quotient = np.clip(divide(values, np.maximum(step, 1)[:, None]), -127, 127).astype(np.int8)
+    head = np.stack([code >> 8, code & 0xFF], axis=1).astype(np.uint8)
+    return np.concatenate([head, quotient.view(np.uint8)], axis=1)
+
+
+def _parse_int8(body: np.ndarray, codec: CodecSpec) -> tuple[np.ndarray, list[int]]:
+    step = _parse_steps(body, codec)
+    quotient = body[:, 2:].view(np.int8).astype(np.int64)
+    if (quotient == -128).any():
+        raise MalformedArtifact("-128 is not a value of dense-int8")
+    if quotient[step == 0].any():
+        raise MalformedArtifact("a chunk of zeros is not in its normal form")
+    squares = [int(s) ** 2 * int(q) for s, q in zip(step, (quotient * quotient).sum(1), strict=True)]
+    return (quotient * step[:, None]).astype(np.int32), squares
+
+
+def _parse_fixed(body: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    values = np.ascontiguousarray(body).view(">i4").astype(np.int32)
+    size = np.abs(values.astype(np.int64))
+    high, low = size >> 16, size & 0xFFFF  # 256 squares of 2^31 do not fit in int64, 256 products of these do
+    parts = zip((high * high).sum(1), (high * low).sum(1), (low * low).sum(1), strict=True)
+    return values, [(int(a) << 32) + (int(b) << 17) + int(c) for a, b, c in parts]
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def encode_update(codec: CodecSpec, values: np.ndarray) -> bytes:
+    """The update file of int32[n]. A pure integer function: every machine gets the same bytes."""
+    n, size = len(values), chunk_values(codec)
+    parts = [_header(codec, n)]
+    full = n - n % size
+    bounds = [(a, min(a + _BLOCK, full), size) for a in range(0, full, _BLOCK)]
+    if full < n:
+        bounds.append((full, n, n - full))
+    for start, stop, length in bounds:
+        block = values[start:stop].reshape(-1, length)
+        if codec.name == "dense-fixed":
+            parts.append(block.astype(">i4").tobytes())
+        else:
+            encode = _encode_sparse if codec.name == "sparse-2bit" else _encode_int8
+            parts.append(encode(block.astype(np.int64), codec).tobytes())
+    return b"".join(parts)
+
+
+class UpdateFile:
+    """A checked update file of `n` values. Raises `MalformedArtifact` unless `data` is exactly one valid
+    encoding.
+
+    Sparse files stay sparse in memory: positions (int64) and values (int32) of the values that were sent.
+    """
+
+    def __init__(self, codec: CodecSpec, data: bytes, n: int):
+        expected = max_update_bytes(codec, n)
+        if len(data) != expected:
+            raise MalformedArtifact(f"update has {len(data)} bytes, expected {expected}")
+        if data[: _HEADER.size] != _header(codec, n):
+            raise MalformedArtifact("update header does not fit the RunSpec")
+        self.codec, self.data, self.n = codec, data, n
+        self.sparse = codec.name == "sparse-2bit"
+        self._squares: list[int] = []
+        positions, values = [], []
+        for body, start, length in self._bodies():
+            if self.sparse:
+                index, value, squares = _parse_sparse(body, codec, length)
+                positions.append((index + start + length * np.arange(len(body))[:, None]).ravel())
+            elif codec.name == "dense-int8":
+                value, squares = _parse_int8(body, codec)
+            else:
+                value, squares = _parse_fixed(body)
+            values.append(value.ravel())
+            self._squares += squares
+        self._values = np.concatenate(values) if values else np.zeros(0, np.int32)
+        self._positions = np.concatenate(positions) if positions else np.zeros(0, np.int64)
+
+    def _bodies(self):
+        """Blocks of equally long chunks: (chunks, bytes) uint8, first value, values per chunk."""
+        size, raw = chunk_values(self.codec), np.frombuffer(self.data, np.uint8, offset=_HEADER.size)
+        width, full = _chunk_bytes(self.codec, size), self.n // size
+        per_block = _BLOCK // size
+        for first in range(0, full, per_block):
+            last = min(first + per_block, full)
+            yield raw[first * width : last * width].reshape(-1, width), first * size, size
+        if self.n % size:
+            yield raw[full * width :].reshape(1, -1), full * size, self.n % size
+
+    @cached_property
+    def _root_and_total(self) -> tuple[bytes, int]:
+        size = chunk_values(self.codec)
+        width, view = _chunk_bytes(self.codec, size), memoryview(self.data)
+        starts = range(_HEADER.size, len(self.data), width)
+        return merkle_sum_root(
+            (bytes(view[a : a + width]), s) for a, s in zip(starts, self._squares, strict=True)
+        )
+
+    @property
+    def root(self) -> bytes:
+        """Merkle-sum root over the chunks: the commitment's `updateRoot`."""
+        return self._root_and_total[0]
+
+    @property
+    def norm(self) -> int:
+        """Integer square root of the sum of squares, in fixed-point units."""
+        return math.isqrt(self._root_and_total[1])
+
+    def entries(self, start: int, stop: int) -> tuple[np.ndarray | slice, np.ndarray]:
+        """Where in [start, stop) this update is not known to be zero (each place once), and the int32 values
+        there.
+
+        Places count from `start`. Both ends are multiples of the chunk size, or `n`.
+        """
+        if not self.sparse:
+            return slice(None), self._values[start:stop]
+        size = _SPARSE_CHUNK
+        first, last = (
+            self.codec.k * (edge // size) if edge < self.n else len(self._values) for edge in (start, stop)
+        )
+        return self._positions[first:last] - start, self._values[first:last]
+
+    def decode(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Values [start, stop) as int32. Both ends are multiples of the chunk size, or `n`."""
+        stop = self.n if stop is None else stop
+        where, values = self.entries(start, stop)
+        out = np.zeros(stop - start, np.int32)
+        out[where] = values
+        return out

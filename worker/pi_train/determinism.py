@@ -1,0 +1,74 @@
+"""Pins a determinism class: everything that was seen to change torch's bits, set before torch is imported.
+
+Bits depend on the torch build, the number of threads, the dtype, and on which instruction set ATen, oneDNN
+and MKL pick (`ATEN_CPU_CAPABILITY`, `ONEDNN_MAX_CPU_ISA`, `MKL_CBWR`); these are read when torch loads. One
+class per process. Importing this module does not import torch.
+"""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from pi_sdk.errors import SpecMismatch, ToolMissing
+from pi_sdk.types import DeterminismClass
+
+_pinned: DeterminismClass | None = None
+
+
+def torch_version() -> str:
+    """Base version of the installed torch, e.g. "2.13.0", read without importing it."""
+    try:
+        return version("torch").split("+")[0]
+    except PackageNotFoundError:
+        raise ToolMissing("torch is not installed", "pip install 'pi-protocol[worker]'") from None
+
+
+def default_class() -> DeterminismClass:
+    """The class that every x86-64 machine with AVX2 and the installed torch can join: fp32 on one thread."""
+    return DeterminismClass(id="cpu-t1-fp32-avx2", torch=torch_version())
+
+
+def environment(cls: DeterminismClass) -> dict[str, str]:
+    """Environment variables of a class."""
+    threads = {
+        name: str(cls.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    }
+    caps = {"ATEN_CPU_CAPABILITY": cls.aten, "ONEDNN_MAX_CPU_ISA": cls.onednn, "MKL_CBWR": cls.mkl}
+    return {**threads, **caps, "MKL_DYNAMIC": "FALSE", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+def pin(cls: DeterminismClass) -> None:
+    """Makes this process a member of `cls`: sets the environment, then imports and configures torch.
+
+    Raises `SpecMismatch` when torch's build differs, when the class's device is missing, or when torch was
+    imported before (a different class was pinned, or none).
+    """
+    global _pinned
+    if _pinned == cls:
+        return
+    if _pinned is not None:
+        raise SpecMismatch(f"this process is pinned to {_pinned.id}", f"start another process for {cls.id}")
+    if torch_version() != cls.torch:
+        raise SpecMismatch(
+            f"class {cls.id} needs torch {cls.torch}, {torch_version()} is installed",
+            f"pip install torch=={cls.torch}",
+        )
+    if "torch" in sys.modules:
+        raise SpecMismatch("torch was imported before its determinism class was pinned")
+    os.environ.update(environment(cls))
+    import torch
+
+    if cls.device == "cuda" and not torch.cuda.is_available():
+        raise SpecMismatch(f"class {cls.id} needs a CUDA device, torch finds none")
+    torch.set_num_threads(cls.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    _pinned = cls
+
+
+def pinned() -> DeterminismClass:
+    """The class of this process. `SpecMismatch` when none is pinned: unpinned bits prove nothing."""
+    if _pinned is None:
+        raise SpecMismatch("no determinism class is pinned", "call pi_train.determinism.pin before training")
+    return _pinned

@@ -1,0 +1,157 @@
+"""The outer step of DiLoCo (arXiv 2311.08105) in integers: checkpoint and revealed updates in, next
+checkpoint out.
+
+A pure function with written rounding, so that all workers get the same bits and a checkpoint is a hash. Numpy
+only.
+
+    f_i   = 2^16 where norm_i <= M, else floor(M * 2^16 / norm_i)      M = lower median of the norms
+    mean  = sum_i width_i * f_i * delta_i / (sum_i width_i * 2^16)
+    sgd:       theta' = theta - lr * mean
+    nesterov:  m' = mu * m + mean;  theta' = theta - lr * (mean + mu * m')
+
+Every division rounds half away from zero; theta saturates to int32, m to +-(2^46 - 1). A checkpoint's file is
+
+    b"PICK" | version u8 = 1 | has_momentum u8 | two zero bytes | n u64 big-endian | theta int32 LE | momentum
+    int64 LE
+
+and its root is a Merkle root over leaves of 256 parameters, big-endian as the EVM reads them: theta, then
+momentum.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pi_sdk.codec import merkle_root
+from pi_sdk.errors import MalformedArtifact
+from pi_sdk.types import RunSpec
+
+from .codecs import UpdateFile
+from .fixed import Q16_ONE, divide_q16, saturate
+
+_HEADER = struct.Struct(">4sBBHQ")
+_LEAF = 256
+_BLOCK = (
+    1 << 16
+)  # values per step of the loop: int64 work arrays stay in a core's cache; a multiple of every chunk
+_MOMENTUM_MAX = (1 << 46) - 1
+MAX_TOTAL_WIDTH = (1 << 15) - 1
+"""Above it the int64 sums of the mean could overflow."""
+
+
+def checkpoint_bytes(n: int, has_momentum: bool) -> int:
+    """Exact size of a checkpoint file of n parameters."""
+    return _HEADER.size + n * (12 if has_momentum else 4)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Global parameters: `theta` int32[n] in fixed point, and int64[n] momentum if the outer rule has one."""
+
+    theta: np.ndarray
+    momentum: np.ndarray | None = None
+
+    def root(self) -> bytes:
+        """32 bytes; the last leaf is padded with zeros."""
+        return merkle_root(self._leaves())
+
+    def _leaves(self) -> Iterator[bytes]:
+        for start in range(0, len(self.theta), _BLOCK):
+            columns = [_padded(self.theta[start : start + _BLOCK], ">i4")]
+            if self.momentum is not None:
+                columns.append(_padded(self.momentum[start : start + _BLOCK], ">i8"))
+            rows = np.concatenate(columns, axis=1)
+            width, data = rows.shape[1], rows.tobytes()
+            for at in range(0, len(data), width):
+                yield data[at : at + width]
+
+    def to_bytes(self) -> bytes:
+        head = _HEADER.pack(b"PICK", 1, self.momentum is not None, 0, len(self.theta))
+        body = self.theta.astype("<i4").tobytes()
+        return head + body if self.momentum is None else head + body + self.momentum.astype("<i8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, n: int, has_momentum: bool) -> "Checkpoint":
+        """Parses a file of that shape; the arrays are read-only. `MalformedArtifact`."""
+        if len(data) != checkpoint_bytes(n, has_momentum):
+            raise MalformedArtifact(
+                f"checkpoint has {len(data)} bytes, expected {checkpoint_bytes(n, has_momentum)}"
+            )
+        if data[: _HEADER.size] != _HEADER.pack(b"PICK", 1, has_momentum, 0, n):
+            raise MalformedArtifact("checkpoint header does not fit the RunSpec")
+        theta = np.frombuffer(data, "<i4", n, _HEADER.size)
+        if not has_momentum:
+            return cls(theta)
+        momentum = np.frombuffer(data, "<i8", n, _HEADER.size + 4 * n)
+        if momentum.min() < -_MOMENTUM_MAX or momentum.max() > _MOMENTUM_MAX:
+            raise MalformedArtifact("momentum is out of range")
+        return cls(theta, momentum)
+
+
+def _padded(values: np.ndarray, dtype: str) -> np.ndarray:
+    """(leaves, bytes) uint8 of values in that dtype, zeros after the last one."""
+    out = np.zeros(-(-len(values) // _LEAF) * _LEAF, dtype)
+    out[: len(values)] = values
+    return out.view(np.uint8).reshape(-1, _LEAF * out.itemsize)
+
+
+def norm_factors(norms: Sequence[int]) -> list[int]:
+    """Q16 factor of each update, which bounds its norm by the lower median of all norms."""
+    median = sorted(norms)[(len(norms) - 1) // 2]
+    return [Q16_ONE if norm <= median else median * Q16_ONE // norm for norm in norms]
+
+
+def outer_step(
+    spec: RunSpec, checkpoint: Checkpoint, contributions: Sequence[tuple[UpdateFile, int]]
+) -> Checkpoint:
+    """The next checkpoint from (update, width) of the included nodes in any order; the same from none."""
+    if not contributions:
+        return checkpoint
+    total_width = sum(width for _, width in contributions)
+    assert total_width <= MAX_TOTAL_WIDTH, "the mean would overflow"
+    assert (checkpoint.momentum is None) == (spec.outer.rule == "sgd"), "momentum belongs to nesterov"
+    factors = norm_factors([update.norm for update, _ in contributions])
+    weighted = [
+        (update, width * factor)
+        for (update, width), factor in zip(contributions, factors, strict=True)
+        if factor
+    ]
+
+    n = len(checkpoint.theta)
+    theta = np.empty(n, np.int32)
+    momentum = None if checkpoint.momentum is None else np.empty(n, np.int64)
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        total = np.zeros(stop - start, np.int64)
+        for update, weight in weighted:
+            where, values = update.entries(start, stop)
+            total[where] += values * np.int64(weight)  # places of one update differ, so += meets each once
+        step = _mean(total, total_width)
+        if momentum is not None and checkpoint.momentum is not None:
+            decayed = divide_q16(spec.outer.momentum * checkpoint.momentum[start:stop])
+            momentum[start:stop] = np.clip(decayed + step, -_MOMENTUM_MAX, _MOMENTUM_MAX)
+            step += divide_q16(spec.outer.momentum * momentum[start:stop])
+        theta[start:stop] = _descend(checkpoint.theta[start:stop], step, spec.outer.lr)
+    return Checkpoint(theta, momentum)
+
+
+def _mean(total: np.ndarray, total_width: int) -> np.ndarray:
+    """total / (total_width * 2^16), half away from zero. Exact: |total| <= 2^47 * total_width < 2^62."""
+    if total_width & (total_width - 1) == 0:  # shifts are several times faster than divisions
+        shift = 15 + total_width.bit_length()
+        return (total + (1 << shift - 1) + (total >> 63)) >> shift
+    size = np.abs(total)
+    size += total_width << 15
+    size >>= 16
+    size //= total_width  # floor(floor(x / 2^16) / w) = floor(x / (2^16 w))
+    return np.where(total < 0, -size, size)
+
+
+def _descend(theta: np.ndarray, step: np.ndarray, lr: int) -> np.ndarray:
+    """int32 theta - lr * step. |step| < 2^47 and lr <= 2^24 would overflow: a step is cut where lr * step
+    reaches 2^62, far above the 2^48 at which theta saturates anyway, so that the result is exact."""
+    bound = (1 << 62) // max(lr, 1)
+    if bound < 1 << 47:
+        step = np.clip(step, -bound, bound)
+    return saturate(theta - divide_q16(step * lr))

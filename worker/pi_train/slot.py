@@ -1,0 +1,194 @@
+"""One node's work of one round: H inner steps from a checkpoint, recorded so that anyone can replay parts."""
+
+import hashlib
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pi_sdk.codec import PROOF_TOKENS, Trace, sha256
+from pi_sdk.errors import SpecMismatch
+from pi_sdk.types import DeterminismClass, RunSpec
+
+from .codecs import UpdateFile, encode_update
+from .data import Batch, Corpus, batches
+from .determinism import pinned
+from .fixed import divide_q16, saturate, to_fixed, to_fp32
+from .inner import InnerLoop, learning_rate
+from .outer import Checkpoint
+from .proofs import build_proofs
+from .state import Border, PrivateState, state_root
+
+
+@dataclass(frozen=True)
+class SlotResult:
+    """What a node commits to, and the bytes behind it. Roots are 32 bytes; `norm` is in fixed-point units."""
+
+    update: bytes
+    update_root: bytes
+    norm: int
+    trace: bytes
+    trace_root: bytes
+    state_in: bytes
+    state_out: bytes
+    state: bytes
+    """The new private state, which the next round needs."""
+    losses: list[float]
+    """Nats per token, one per inner step."""
+    tokens: int
+    seconds: float
+
+
+def class_of(spec: RunSpec, class_id: str) -> DeterminismClass:
+    """The admitted class of that name. `SpecMismatch`."""
+    for cls in spec.classes:
+        if cls.id == class_id:
+            return cls
+    raise SpecMismatch(
+        f"class {class_id} is not admitted to this run", f"it admits {[c.id for c in spec.classes]}"
+    )
+
+
+def working_class(spec: RunSpec, class_id: str) -> DeterminismClass:
+    """`class_of`, where this process is pinned to it. `SpecMismatch`."""
+    cls = class_of(spec, class_id)
+    if pinned() != cls:
+        raise SpecMismatch(f"this process is pinned to {pinned().id}, not to {class_id}")
+    return cls
+
+
+def compress(
+    spec: RunSpec, start: np.ndarray, end: np.ndarray, feedback: np.ndarray
+) -> tuple[UpdateFile, np.ndarray]:
+    """The update of fp32 parameters `start` -> `end`, and the new error feedback (int32).
+
+    acc = beta * feedback + (start - end) in fixed point; the update is what the codec keeps of acc, the
+    feedback the rest.
+    """
+    delta = saturate(
+        to_fixed(start, spec.frac_bits).astype(np.int64) - to_fixed(end, spec.frac_bits).astype(np.int64)
+    )
+    kept = divide_q16(feedback.astype(np.int64) * spec.codec.beta)
+    total = saturate(kept + delta)
+    update = UpdateFile(spec.codec, encode_update(spec.codec, total), len(total))
+    return update, saturate(total.astype(np.int64) - update.decode())
+
+
+class SlotRun:
+    """A slot being trained: `step` once per batch, then `finish`. `borders` gets one file `{j}.bin` per
+    border.
+
+    `start` is the border that the slot starts from; `state` the node's private state file, None for zeros.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        checkpoint: Checkpoint,
+        *,
+        round_: int,
+        state: bytes | None,
+        class_id: str,
+        borders: Path,
+    ):
+        cls = working_class(spec, class_id)
+        self.spec, self.round, self.class_id, self.borders = spec, round_, class_id, borders
+        n = len(checkpoint.theta)
+        self.state_in = state_root(state)
+        private = PrivateState.zeros(n) if state is None else PrivateState.from_bytes(state, n)
+        self.feedback = private.feedback
+        self.start = Border(to_fp32(checkpoint.theta, spec.frac_bits), private.m, private.v, private.step)
+        self.loop = InnerLoop(spec, cls, self.start)
+        self.hashes: list[bytes] = []
+        self.records: list[tuple[bytes, float, tuple[bytes, ...]]] = []
+        self.tokens = 0
+        self.began = time.monotonic()
+        borders.mkdir(parents=True, exist_ok=True)
+
+    def step(self, batch: Batch) -> float:
+        """Trains on one batch and records it. Returns the loss."""
+        done = len(self.records)
+        if done % self.spec.trace.segment == 0:
+            self._write_border()
+        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        loss, hidden = self.loop.train_step(batch.tokens, lr)
+        self.record(batch, loss, hidden)
+        return loss
+
+    def record(self, batch: Batch, loss: float, hidden: np.ndarray) -> None:
+        proofs = build_proofs(proven(self.spec, hidden))
+        self.records.append((batch.digest(), loss, proofs))
+        self.tokens += batch.tokens.shape[0] * (batch.tokens.shape[1] - 1)
+
+    def _write_border(self) -> None:
+        digest = hashlib.sha256()
+        with open(self.borders / f"{len(self.hashes)}.bin", "wb") as file:
+            for part in self.loop.border().parts():
+                digest.update(part)
+                file.write(part)
+        self.hashes.append(digest.digest())
+
+    def finish(self) -> SlotResult:
+        assert len(self.records) == self.spec.inner.steps, "a slot has a fixed number of steps"
+        self._write_border()
+        end = self.loop.border()
+        update, feedback = compress(self.spec, self.start.params, end.params, self.feedback)
+        state = PrivateState(end.m, end.v, feedback, end.step).to_bytes()
+        digests, losses, proofs = zip(*self.records, strict=True)
+        trace = Trace(
+            self.class_id, tuple(self.hashes), digests, tuple(loss_bits(loss) for loss in losses), proofs
+        ).encode()
+        return SlotResult(
+            update=update.data,
+            update_root=update.root,
+            norm=update.norm,
+            trace=trace,
+            trace_root=sha256(trace),
+            state_in=self.state_in,
+            state_out=state_root(state),
+            state=state,
+            losses=list(losses),
+            tokens=self.tokens,
+            seconds=time.monotonic() - self.began,
+        )
+
+
+def proven(spec: RunSpec, hidden: np.ndarray) -> np.ndarray:
+    """The part of a batch's final-norm output that activation proofs cover."""
+    assert hidden.shape[1] % PROOF_TOKENS == 0
+    return hidden[: spec.trace.proof_sequences]
+
+
+def loss_bits(loss: float) -> int:
+    """Bits of an fp32 loss as u32."""
+    return struct.unpack(">I", struct.pack(">f", loss))[0]
+
+
+def train_slot(
+    spec: RunSpec,
+    corpus: Corpus,
+    checkpoint: Checkpoint,
+    *,
+    node: str,
+    round_: int,
+    width: int,
+    state: bytes | None,
+    class_id: str,
+    borders: Path,
+    progress: Callable[[int, float], None] | None = None,
+) -> SlotResult:
+    """Trains `width` slots' batches as one node's work of a round, in a process pinned to the class
+    `class_id`.
+
+    `checkpoint` is C_r; `state` the node's own private state file from its last round, None for a joiner.
+    `progress` is called after every inner step with the steps done and the loss. Writes borders (see
+    `SlotRun`), nothing else.
+    """
+    run = SlotRun(spec, checkpoint, round_=round_, state=state, class_id=class_id, borders=borders)
+    for batch in batches(spec, corpus, checkpoint.root(), node=node, round_=round_, width=width):
+        loss = run.step(batch)
+        if progress:
+            progress(len(run.records), loss)
+    return run.finish()

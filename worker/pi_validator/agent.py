@@ -1,0 +1,234 @@
+"""The validator's loop: follows the chain, serves its duties by deadline, and ends when nothing needs the seat any more.
+
+All state is on chain or in the journal, so the agent may be killed at any time: its duties are rebuilt from the chain's
+events, at a start and whenever the node was lost, since a node that restarts may have lost its last blocks.
+"""
+
+import logging
+import shutil
+import signal
+import threading
+from dataclasses import dataclass, field
+from types import FrameType
+
+from pi_sdk.errors import ChainError, ContractError
+from pi_sdk.results import Event, SeatInfo
+from pi_sdk.types import Reveal, RunSpec
+
+from .duties import CaseDuty, Duties, RoundDuty
+from .evaluations import Evaluations
+from .evidence import Slot
+from .seat import TOKEN, Seat
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.4
+MAX_BACKOFF_SECONDS = 8.0
+KEEP_ROUNDS = 2
+"""Rounds behind the latest whose evidence is kept although nothing needs it."""
+EVENTS = frozenset(
+    "RoundOpened Revealed RevealsSealed SeedCaptured RoundClosed PoolEnded SeatLeft VerdictsCommitted VerdictsRevealed"
+    " CaseOpened VoteCommitted VoteRevealed".split()
+)
+
+
+@dataclass
+class Agent:
+    """One seat at work. `run` returns when the run is over, or the seat was given up, and every obligation is fulfilled."""
+
+    seat: Seat
+    info: SeatInfo
+    spec: RunSpec
+    duties: Duties
+    evaluations: Evaluations | None
+    stop: threading.Event
+    rounds: dict[int, RoundDuty] = field(default_factory=dict)
+    cases: dict[int, CaseDuty] = field(default_factory=dict)
+    pool_ended: bool = False
+    interrupts: int = 0
+    verdicts: int = 0
+    votes: int = 0
+    """Verdicts and votes of this validator that stand on chain."""
+    claimed: int = 0
+    """Token wei, at the end of this run."""
+
+    def __post_init__(self):
+        self._next_block = 0
+        self._reconnects = self.seat.chain.rpc.reconnects
+        self._reachable = True
+        self._told: set[tuple] = set()
+        self._rebuild()
+
+    # --- the loop ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serves until done. The first Ctrl-C gives the seat up and serves what remains; the second ends at once."""
+        before = signal.signal(signal.SIGINT, self._interrupted)
+        pause = POLL_SECONDS
+        try:
+            while not self._tick_or_outage():
+                pause = POLL_SECONDS if self._reachable else min(2 * pause, MAX_BACKOFF_SECONDS)
+                self.stop.wait(pause)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        self.interrupts += 1
+        if self.interrupts > 1:
+            raise KeyboardInterrupt
+
+    def _tick_or_outage(self) -> bool:
+        """One look at everything; True when there is nothing left to do."""
+        try:
+            done = self._tick()
+        except ChainError as error:
+            self._tell(("chain", str(error)), "%s; trying again", error)
+            self._reachable = False
+            self._rebuild()
+            return False
+        self._reachable = True
+        return done
+
+    def _tick(self) -> bool:
+        chain = self.seat.chain
+        self._follow()
+        if self.interrupts and self.info.left_at == 0:
+            self._give_up_seat()
+        now = chain.now()
+        for duty in sorted([*self.rounds.values(), *self.cases.values()], key=lambda d: d.deadline):
+            try:
+                duty.serve(self.duties, now)
+            except ContractError as error:
+                # One duty that the contract refuses must not cost the others their deadline.
+                self._tell((type(duty), duty.number, error.name), "%s %d: %s", type(duty).__name__, duty.number, error)
+        if self.evaluations is not None:
+            self.evaluations.serve()
+        self._clean_up()
+        return self._finish()
+
+    # --- following the chain -------------------------------------------------------------------------------------------
+
+    def _rebuild(self) -> None:
+        """Forgets what was read from the chain; the next look reads it again."""
+        self._next_block = 0
+        self.rounds, self.cases, self.pool_ended, self.verdicts, self.votes = {}, {}, False, 0, 0
+        self._note_checkpoint(-1, bytes.fromhex(self.spec.genesis_root), self.spec.genesis_file)
+
+    def _follow(self) -> None:
+        chain, head = self.seat.chain, self.seat.chain.block_number()
+        if chain.rpc.reconnects != self._reconnects or head < self._next_block - 1:
+            self._reconnects = chain.rpc.reconnects
+            self._rebuild()
+        if head < self._next_block:
+            return
+        for event in chain.events(self._next_block, head, self.seat.pool_id, EVENTS):
+            self._note(event)
+        self._next_block = head + 1
+
+    def _note(self, event: Event) -> None:
+        args, me = event.args, self.duties.node
+        match event.name:
+            case "RoundOpened":
+                duty = RoundDuty(args["round"], args["start_root"])
+                duty.over = not self._is_live(duty.number)
+                self.rounds[duty.number] = duty
+            case "Revealed":
+                duty = self.rounds[args["round"]]
+                duty.slots[args["node"]] = Slot(
+                    duty.number,
+                    args["node"],
+                    Reveal(**args["reveal"]),
+                    args["update_file"].hex(),
+                    args["locations"],
+                    duty.start_root,
+                )
+            case "RevealsSealed":
+                self.rounds[args["round"]].sealed = True
+            case "SeedCaptured":
+                self.rounds[args["round"]].seed = args["seed"]
+            case "RoundClosed":
+                self._note_checkpoint(args["round"], args["root"], args["checkpoint_file"].hex())
+            case "PoolEnded":
+                self.pool_ended = True
+            case "SeatLeft":
+                if args["seat"] == self.info.index:
+                    self.info = self.info.model_copy(update={"left_at": args["left_at"]})
+            case "VerdictsCommitted" if args["validator"] == me:
+                self.rounds[args["round"]].committed = True
+            case "VerdictsRevealed" if args["validator"] == me:
+                self.rounds[args["round"]].over = True
+                self.verdicts += len(args["verdicts"])
+            case "CaseOpened" if me == args["accuser"] or me in args["jury"]:
+                duty = self.rounds[args["round"]]
+                slot = duty.slots[args["node"]]
+                self.cases[args["case_id"]] = CaseDuty(args["case_id"], slot, duty.seed, me in args["jury"])
+            case "VoteCommitted" if args["juror"] == me:
+                self.cases[args["case_id"]].committed = True
+            case "VoteRevealed" if args["juror"] == me:
+                self.cases[args["case_id"]].revealed = True
+                self.votes += 1
+
+    def _note_checkpoint(self, round_: int, root: bytes, file: str) -> None:
+        self.duties.bench.checkpoints.note(root, file)
+        if self.evaluations is not None:
+            self.evaluations.note(round_, root)
+
+    def _is_live(self, round_: int) -> bool:
+        """Whether the seat has a say about a round."""
+        return self.info.active_from <= round_ and (self.info.left_at == 0 or round_ < self.info.left_at)
+
+    # --- ending --------------------------------------------------------------------------------------------------------
+
+    def _give_up_seat(self) -> None:
+        seat = self.seat.leave()
+        assert seat is not None
+        self.info = seat
+        open_rounds = [n for n, duty in sorted(self.rounds.items()) if not duty.over and self._is_live(n)]
+        open_cases = [n for n, case in sorted(self.cases.items()) if not case.over]
+        log.warning(
+            "the seat is given up from round %d on; still to serve: rounds %s, cases %s (Ctrl-C again ends at once; "
+            "run again to serve them)",
+            self.info.left_at,
+            open_rounds or "none",
+            open_cases or "none",
+        )
+
+    def _finish(self) -> bool:
+        """Once the run is over or the seat was left, and all that may still name it is done: claims, leaves, releases."""
+        if not (self.pool_ended or self.info.left_at):
+            return False
+        if any(not duty.over for n, duty in self.rounds.items() if self._is_live(n)):
+            return False
+        if any(not case.over for case in self.cases.values()) or (self.evaluations and self.evaluations.pending):
+            return False
+        pool_id, events = self.seat.pool_id, self.duties.bench.events
+        if not all(self.seat.chain.is_final(pool_id, n) for n in self.rounds if self._is_live(n)):
+            return False
+        self.info = self.seat.leave() or self.info
+        if not self.seat.release():
+            return False
+        events.write("left", seat=self.info.index, left_at=self.info.left_at)
+        self.claimed = self.seat.claim()
+        if self.claimed:
+            events.write("claimed", amount=self.claimed)
+            log.info("claimed %g tokens", self.claimed / TOKEN)
+        return True
+
+    def _clean_up(self) -> None:
+        """Deletes the evidence and the checkpoints that nothing needs any more."""
+        needed = {case.slot.round for case in self.cases.values() if not case.over}
+        latest = max(self.rounds, default=0)
+        gone = [n for n, d in self.rounds.items() if d.over and n < latest - KEEP_ROUNDS and n not in needed]
+        bench = self.duties.bench
+        for n in gone:
+            shutil.rmtree(bench.folder / str(n), ignore_errors=True)
+        keep = {d.start_root for n, d in self.rounds.items() if n not in gone}
+        if self.evaluations is not None:
+            keep |= set(self.evaluations.pending.values())
+        bench.checkpoints.drop_all_but(keep)
+
+    def _tell(self, key: tuple, message: str, *args: object) -> None:
+        """A warning, once for each key."""
+        if key not in self._told:
+            self._told.add(key)
+            log.warning(message, *args)

@@ -1,0 +1,298 @@
+"""The loop behind `pi-worker join`: join, follow the pool round by round, wind down, be paid.
+
+One `tick` looks at the chain and does the next thing that it asks for. A node, a store or an orchestrator that is
+away for a while makes a tick fail, and the next one tries again; nothing is kept in memory that a restart could not
+find again.
+"""
+
+import fcntl
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+from eth_account.signers.local import LocalAccount
+from pi_sdk.client import Client
+from pi_sdk.codec import ZERO
+from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, UsageError, WrongNetwork
+from pi_sdk.eventlog import EventLog
+from pi_sdk.results import MemberInfo, PoolInfo
+from pi_sdk.store import HttpStore
+from pi_train import determinism
+from pi_train.data import load_corpus
+
+from .artifacts import choose_class, load_rules
+from .evidence import EvidenceServer
+from .journal import Journal
+from .membership import TOKEN, Membership
+from .rounds import ON_TIME, RoundWorker
+from .trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+POLL = 0.25
+MAX_BACKOFF = 5.0
+NUDGE_AFTER = 5
+"""Seconds after which a worker that is winding down seals a round, or captures its seed, itself."""
+
+
+class Convicted(PiError):
+    """A jury has convicted this node."""
+
+
+@contextmanager
+def only_one(home: Path):
+    """Keeps a second worker with the same home out: two processes must not send from one node key."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"a worker is running with {home} already", "stop it first, or give another --home"
+            ) from None
+        yield
+
+
+class Agent:
+    """One node working in one pool. `connect` makes a further, read-only client; `node_gas` is wei."""
+
+    def __init__(
+        self,
+        *,
+        chain: Client,
+        operator: Client | None,
+        connect: Callable[[], Client],
+        node: LocalAccount,
+        pool_id: int,
+        home: Path,
+        trainer: Trainer,
+        width: int,
+        node_gas: int,
+        faucet: bool,
+    ):
+        self.chain = chain
+        self.connect = connect
+        self.node = node
+        self.pool_id = pool_id
+        self.home = home
+        self.trainer = trainer
+        self.width = width
+        self.node_gas = node_gas
+        self.faucet = faucet
+        self.events = EventLog(home)
+        self.member = Membership(chain, operator, node, pool_id)
+        self.stop = threading.Event()
+        self._ended_by = ""
+
+    # --- start ------------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Works until the run is over or `stop` is set; returns one line about it. Raises `Convicted`."""
+        pool = self.chain.pool(self.pool_id)
+        if pool.ended and not self.member.is_in(self.member.info()):
+            raise PiError(f"pool {self.pool_id} has ended", "pi pool list shows the pools that are open")
+        store = HttpStore(
+            pool.store_uri, account=self.node, chain_id=self.chain.chain_id, pool_id=self.pool_id
+        )
+        spec, params = load_rules(self.chain, self.pool_id, store)
+        cls = choose_class(spec, determinism.default_class())
+        log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
+        determinism.pin(cls)
+        corpus = load_corpus(spec.data, store.get, self.home / "data")
+
+        journal = Journal(self.home / f"pool-{self.pool_id}")
+        evidence = EvidenceServer(
+            self.connect, store, spec, journal, self.events, pool_id=self.pool_id, node=self.node.address
+        )
+        self.rounds = RoundWorker(
+            chain=self.chain,
+            store=store,
+            events=self.events,
+            journal=journal,
+            evidence=evidence,
+            spec=spec,
+            params=params,
+            cls=cls,
+            corpus=corpus,
+            trainer=self.trainer,
+            pool_id=self.pool_id,
+            node=self.node.address,
+            stop=self.stop,
+        )
+        self._join(params)
+        self.joined_at = time.monotonic()
+        self._watch_old_rounds()
+        evidence.start()
+        try:
+            with self._signals():
+                return self._loop()
+        finally:
+            evidence.stop()
+
+    def _join(self, params) -> None:
+        new = self.member.ensure(params, width=self.width, node_gas=self.node_gas, faucet=self.faucet)
+        member = self.member.info()
+        assert member is not None
+        self.events.write(
+            "joined",
+            pool=self.pool_id,
+            node=self.node.address,
+            operator=member.operator,
+            width=member.width,
+            resumed=not new,
+        )
+        log.info(
+            "node %s %s pool %d with width %d, from round %d on",
+            self.node.address,
+            "joined" if new else "goes on in",
+            self.pool_id,
+            member.width,
+            member.active_from,
+        )
+
+    def _watch_old_rounds(self) -> None:
+        """After a restart: rounds that were revealed before it may still be audited."""
+        for round_ in self.rounds.journal.rounds():
+            record = self.chain.record(self.pool_id, round_, self.node.address)
+            if record.status in ON_TIME:
+                entry = self.rounds.committed_entry(round_, record)
+                if entry is not None:
+                    self.rounds.evidence.add(entry)
+
+    @contextmanager
+    def _signals(self):
+        """The first SIGINT or SIGTERM asks to wind down; the next one ends the process at once."""
+
+        def ask(number: int, _: object) -> None:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, signal.default_int_handler)
+            log.warning("%s: leaving the pool; once more ends at once", signal.Signals(number).name)
+            self.stop.set()
+
+        before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    # --- the loop ---------------------------------------------------------------------------------------
+
+    def _loop(self) -> str:
+        backoff, said = POLL, ""
+        while True:
+            try:
+                summary = self.tick()
+                if summary is not None:
+                    return summary
+                backoff, said = POLL, ""
+            except WrongNetwork:
+                raise
+            except (ChainError, StoreError) as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s; trying again", said)
+                backoff = min(backoff * 2, MAX_BACKOFF)
+            self._pause(backoff)
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.is_set():
+            time.sleep(seconds)
+        else:
+            self.stop.wait(seconds)
+
+    def tick(self) -> str | None:
+        """Does the next thing. A line when there is nothing left to do."""
+        self.rounds.evidence.check()
+        pool = self.chain.pool(self.pool_id)
+        member = self.member.info()
+        assert member is not None
+        if member.convicted:
+            return self._wind_down(pool, member)
+        self.rounds.follow(pool, member)
+        if self.rounds.work(pool, member):
+            return None
+        if self.stop.is_set() or pool.ended or member.left_at:
+            return self._wind_down(pool, member)
+        return None
+
+    # --- the end ----------------------------------------------------------------------------------------
+
+    def _wind_down(self, pool: PoolInfo, member: MemberInfo) -> str | None:
+        """Leaves, lets the evidence be served, settles, claims. None while that is not done."""
+        if not self._ended_by:
+            self._ended_by = self._say_why(pool, member)
+        if self.member.leave():
+            member = self.member.info() or member
+        evidence = self.rounds.evidence
+        for round_ in evidence.unserved():
+            self._nudge(round_)
+        # A run that is over is waited out to the last verdict. Who stops before only lets no audit fail.
+        patient = pool.ended and not self.stop.is_set() and not member.convicted
+        if evidence.pending() if patient else evidence.unserved():
+            return None
+        locked = self.member.settle_and_release()
+        claimed = self.member.claim()
+        if claimed:
+            self.events.write("claimed", amount=claimed)
+        self.events.write(
+            "left",
+            reason=self._ended_by,
+            locked=locked,
+            trained_seconds=self.rounds.trained_seconds,
+            joined_seconds=time.monotonic() - self.joined_at,
+        )
+        if member.convicted:
+            taken = sum(amount for _, amount in self.member.slashed())
+            raise Convicted(
+                f"node {self.node.address} was convicted in pool {self.pool_id}: {taken / TOKEN:g} tokens of"
+                f" stake were taken, {locked / TOKEN:g} stay locked",
+                "pi-worker leave frees the rest once its rounds are final",
+            )
+        return self._summary(claimed, locked)
+
+    def _say_why(self, pool: PoolInfo, member: MemberInfo) -> str:
+        """Why the agent winds down, as one word; a slash is said when it is seen."""
+        if member.convicted or (member.left_at and member.missed >= 2):
+            for block, amount in self.member.slashed():
+                self.events.write("slashed", amount=amount, block=block)
+                log.error("slashed: %g tokens", amount / TOKEN)
+        if member.convicted:
+            return "convicted"
+        if member.left_at and member.missed >= 2:
+            log.error("taken out of the pool after %d rounds missed in a row; join again", member.missed)
+            return "evicted"
+        if pool.ended:
+            log.info("the run is over; waiting for the last verdicts")
+            return "ended"
+        return "stopped" if self.stop.is_set() else "left"
+
+    def _nudge(self, round_: int) -> None:
+        """Moves a round towards its audit seed where nobody else does."""
+        info = self.chain.round(self.pool_id, round_)
+        now = self.chain.now()
+        try:
+            if not info.sealed_at and now > info.reveal_deadline + NUDGE_AFTER:
+                self.chain.seal_reveals(self.pool_id)
+            elif info.sealed_at and info.seed == ZERO and now > info.sealed_at + NUDGE_AFTER:
+                self.chain.capture_seed(self.pool_id, round_)
+        except ContractError as error:
+            log.debug("round %d: %s", round_, error)  # somebody else was first
+
+    def _summary(self, claimed: int, locked: int) -> str:
+        words = {"ended": "the run is over", "evicted": "taken out of the pool"}
+        done = f"{words.get(self._ended_by, 'left the pool')}: {self.rounds.revealed} rounds revealed"
+        parts = [done, f"{self.rounds.missed} missed", f"{claimed / TOKEN:g} tokens claimed"]
+        if locked:
+            rounds = ", ".join(map(str, self.rounds.evidence.pending())) or "the last ones"
+            parts.append(
+                f"{locked / TOKEN:g} tokens stay locked until rounds {rounds} are final:"
+                f" then `pi-worker leave --pool {self.pool_id}` frees them"
+            )
+        else:
+            parts.append("no stake is locked")
+        return "; ".join(parts)

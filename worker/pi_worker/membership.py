@@ -1,0 +1,160 @@
+"""Keys and money of a node: registration, stake, gas, joining, leaving, and what may be claimed or freed when.
+
+The operator key stakes and is paid; the node key signs the work and pays the gas of it. A node that is a member already needs
+no operator key at all.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from eth_account.signers.local import LocalAccount
+from pi_sdk.client import Client
+from pi_sdk.errors import ContractError, InsufficientFunds, PiError, UsageError
+from pi_sdk.results import MemberInfo
+from pi_sdk.tx import Call
+from pi_sdk.types import PoolParams
+
+log = logging.getLogger(__name__)
+
+TOKEN = 10**18
+LOCAL_CHAIN = 31337
+
+
+@dataclass
+class Membership:
+    """One node in one pool. `chain` acts with the node key; `operator` with the operator's, where there is one."""
+
+    chain: Client
+    operator: Client | None
+    node: LocalAccount
+    pool_id: int
+
+    def info(self) -> MemberInfo | None:
+        return self.chain.member(self.pool_id, self.node.address)
+
+    @staticmethod
+    def is_in(member: MemberInfo | None) -> bool:
+        """Whether a next round will expect the node."""
+        return member is not None and member.left_at == 0 and not member.convicted
+
+    def ensure(self, params: PoolParams, *, width: int, node_gas: int, faucet: bool) -> bool:
+        """Registers, stakes and joins as far as it is still needed. True when this call joined.
+
+        `node_gas` (wei) is what the node key holds afterwards at least; `faucet` mints missing test tokens (local chain).
+        Raises `UsageError` (operator key needed, or a wrong width), `InsufficientFunds`, `ContractError`.
+        """
+        if self.is_in(self.info()):
+            self.top_up(node_gas)
+            return False
+        if self.operator is None:
+            raise UsageError(
+                f"node {self.node.address} is not a member of pool {self.pool_id}, and joining needs its operator's key",
+                "give --account NAME, or --private-key on the local chain",
+            )
+        if not 1 <= width <= params.max_width:
+            raise UsageError(f"pool {self.pool_id} admits widths from 1 to {params.max_width}, not {width}")
+        operator = self.operator
+        owner = operator.operator_of(self.node.address)
+        if owner is None:
+            operator.register_node(self.node)
+            log.info("registered node %s for operator %s", self.node.address, operator.address)
+        elif owner != operator.address:
+            raise UsageError(
+                f"node {self.node.address} belongs to operator {owner}, not to {operator.address}",
+                "use that operator's key, or another --home or --node-key for a new node",
+            )
+        self._free_old_lock()
+        self._stake(params.stake_per_slot * width, faucet)
+        self.top_up(node_gas)
+        operator.join(self.pool_id, self.node.address, width)
+        return True
+
+    def _free_old_lock(self) -> None:
+        """A node that was a member before comes back once the stake of that time is free."""
+        member = self.info()
+        if member is None or member.width == 0:
+            return
+        if member.convicted:
+            raise PiError(
+                f"node {self.node.address} was convicted in pool {self.pool_id} and cannot come back",
+                "another pool takes it",
+            )
+        if self.settle_and_release():
+            raise PiError(
+                f"node {self.node.address} left pool {self.pool_id}, and its last rounds are not final yet",
+                "try again in a minute; pi-worker status says what is open",
+            )
+
+    def _stake(self, needed: int, faucet: bool) -> None:
+        operator = self.operator
+        assert operator is not None
+        missing = needed - operator.stake_account(operator.address).free
+        if missing <= 0:
+            return
+        short = missing - operator.token_balance(operator.address)
+        if short > 0 and faucet:
+            if operator.chain_id != LOCAL_CHAIN:
+                raise UsageError("--faucet exists on the local network only")
+            operator.mint(operator.sender.address, short)
+        elif short > 0:
+            raise InsufficientFunds(
+                f"operator {operator.address} needs {missing / TOKEN:g} tokens of stake"
+                f" and lacks {short / TOKEN:g}",
+                "get tokens (on the local network: --faucet mints them)",
+            )
+        operator.stake(missing)
+        log.info("staked %g tokens", missing / TOKEN)
+
+    def top_up(self, node_gas: int) -> None:
+        """Sends the node gas money from the operator when it has less than half of `node_gas` wei."""
+        have = self.chain.gas_balance(self.node.address)
+        if 2 * have >= node_gas:
+            return
+        if self.operator is None:
+            if have == 0:
+                raise InsufficientFunds(
+                    f"node {self.node.address} has no gas money",
+                    f"send it about {node_gas / 10**18:g} ether, or give the operator's key",
+                )
+            return
+        self.operator.sender.send(Call(self.node.address, value=node_gas - have))
+        log.info("sent %g ether of gas money to the node", (node_gas - have) / 10**18)
+
+    def leave(self) -> bool:
+        """Takes the node out from the next round on. False when it was out already."""
+        if not self.is_in(self.info()):
+            return False
+        (self.operator or self.chain).leave(self.pool_id, self.node.address)
+        return True
+
+    def settle_and_release(self) -> int:
+        """Pays what is final and frees the stake if it can be. Returns the stake that stays locked, in token wei."""
+        client = self.operator or self.chain
+        member = self.info()
+        if member is None:
+            raise PiError(f"node {self.node.address} has never been a member of pool {self.pool_id}")
+        client.settle(self.pool_id, self.node.address)
+        locked = self.locked(member)
+        if member.left_at and locked:
+            try:
+                client.release_lock(self.pool_id, self.node.address)
+            except ContractError as error:
+                if error.name not in ("StillLocked", "RoundNotFinal", "TooEarly"):
+                    raise
+            locked = self.locked(member)
+        return locked
+
+    def locked(self, member: MemberInfo) -> int:
+        return self.chain.lock_of(member.operator, self.chain.worker_lock_id(self.pool_id, self.node.address))
+
+    def claim(self) -> int:
+        """Claims everything that the operator has earned. 0 without the operator's key, or when there is nothing."""
+        if self.operator is None or self.operator.earned() == 0:
+            return 0
+        return self.operator.claim()
+
+    def slashed(self, from_block: int = 0) -> list[tuple[int, int]]:
+        """(block, amount in token wei) of every slash of this node's stake in this pool."""
+        lock = self.chain.worker_lock_id(self.pool_id, self.node.address)
+        events = self.chain.events(from_block=from_block, names=["Slashed"])
+        return [(e.block, e.args["amount"]) for e in events if e.args["lock_id"] == lock]
