@@ -20,6 +20,7 @@ abstract contract Base is Deployer {
 
     error Failed(string what);
     error NotEqual(uint256 actual, uint256 expected);
+    error WrongError(bytes got, bytes expected);
     error NotEqualBytes32(bytes32 actual, bytes32 expected);
 
     /// An operator and one node key of theirs.
@@ -94,6 +95,14 @@ abstract contract Base is Deployer {
     /// @dev An error without arguments, as `expectRevert` wants it.
     function err(bytes4 selector) internal pure returns (bytes memory) {
         return abi.encodePacked(selector);
+    }
+
+    /// @dev Sends a call that must revert with exactly these error bytes.
+    function fails(address sender, address target, bytes memory data, bytes memory expected) internal {
+        vm.prank(sender);
+        (bool ok, bytes memory got) = target.call(data);
+        require(!ok, Failed("the call must revert"));
+        require(keccak256(got) == keccak256(expected), WrongError(got, expected));
     }
 
     // ---------------------------------------------------------------------------------------------- people

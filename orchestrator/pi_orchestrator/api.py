@@ -1,9 +1,9 @@
 """The HTTP API: the store that workers and validators use, and what people want to know about the pools.
 
-    GET  /health                      {"ok", "chain_id", "orchestrator", "pools", "block", "limits", "retention"}
-    GET  /blobs/{sha256}              the bytes; HEAD asks whether they are there
-    PUT  /blobs/{sha256}?pool&kind&round    see `_Uploads`
-    GET  /pools, /pools/{id}          see `view.py`
+    GET /health                             who this is, its pools, limits and retention
+    GET /blobs/{sha256}                     the bytes; HEAD asks whether they are there
+    PUT /blobs/{sha256}?pool=&kind=&round=  see `_Uploads`
+    GET /pools, /pools/{id}                 see `view.py`
 
 Every error is {"error": "..."} with a fitting status. An upload is judged by its headers before a byte of
 it is read, is bounded in size and time while it comes in, and is either stored whole or not at all.
@@ -76,7 +76,7 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
                 "block": service.head.block,
                 "limits": {"max_blob_bytes": limits.max_blob, "quota_bytes": limits.quota},
                 "retention": {
-                    "evidence": f"until its round is final and no case about it is open, plus {EVIDENCE_MARGIN} s",
+                    "evidence": f"until its round is final, no case is open about it, plus {EVIDENCE_MARGIN} s",
                     "artifact": f"until the last round of its pool is final, plus {limits.keep} s",
                 },
             }
@@ -153,9 +153,10 @@ class _Uploads:
     """PUT /blobs/{sha256}?pool=ID&kind=artifact|evidence&round=R, Content-Length, and an EIP-191 signature
     over `codec.upload_message` in X-Pi-Address, X-Pi-Time, X-Pi-Signature.
 
-    201 stored, 200 known already, 400 nonsense, 401 no valid signature, 403 not of this pool, 404 no such pool, 408 too slow,
-    409 evidence for a round that has not opened or is final, 411 no length, 413 too large or over quota, 422 other bytes than
-    announced, 429 too many at once, 503 the chain is out of reach, 507 disk full.
+    201 stored, 200 known already, 400 nonsense, 401 no valid signature, 403 not of this pool, 404 no such
+    pool, 408 too slow, 409 evidence for a round that has not opened or is final, 411 no length, 413 too
+    large or over quota, 422 other bytes than announced, 429 too many at once, 503 the chain is out of
+    reach, 507 disk full.
     """
 
     def __init__(self, service: Service, blobs: BlobStore, chain_id: int, limits: Limits):

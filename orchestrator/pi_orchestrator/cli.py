@@ -30,33 +30,32 @@ def cli() -> None:
 @network_options
 @home_option("orchestrator")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8700, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--port", default=8700, show_default=True, type=click.IntRange(0, 65535), help="Port.")
 @click.option(
-    "--max-blob", default=DEFAULT_MAX_BLOB, show_default=True, type=click.IntRange(1), help="Largest upload, bytes."
+    "--max-blob",
+    default=256 << 20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Largest upload, in bytes.",
 )
 @click.option(
     "--quota",
-    default=DEFAULT_QUOTA,
+    default=4 << 30,
     show_default=True,
     type=click.IntRange(1),
-    help="Bytes that one address may keep here, per pool: so many of artifacts, and as many of evidence.",
+    help="Bytes that one address may keep here per pool: so many of artifacts, and as many of evidence.",
 )
 @click.option(
     "--keep",
-    default=DEFAULT_KEEP,
+    default=7 * 24 * 3600,
     show_default=True,
     type=click.IntRange(0),
-    help="Seconds for which a pool's artifacts stay after its last round is final. Evidence goes a minute
-    after its" " round is final and no case about it is open.", ) @verbose_option def serve(**options:
-    object) -> None: """Run the round scheduler and the store, on one port, until Ctrl-C."""
-    from .serve import serve as start
-
-    logging.basicConfig(
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        level=logging.DEBUG if options["verbose"] else logging.INFO,
-    )
-    start(**options)  # type: ignore[arg-type]
+    help="Seconds that a pool's artifacts stay after its last round is final. "
+    "Evidence goes a minute after its round is final and no case about it is open.",
+)
+@verbose_option
+def serve(**options: object) -> None:
+    """Run the round scheduler and the store, on one port, until Ctrl-C."""
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
-from eth_account.signers.local import LocalAccount
 from pi_sdk import Client, PiError
 from pi_sdk.eventlog import EventLog
 from starlette.applications import Starlette

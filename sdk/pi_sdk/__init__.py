@@ -55,8 +55,8 @@ _HOMES = {
         UsageError WrongNetwork""",
     "eventlog": "EventLog read_events",
     "networks": "NETWORKS Deployment Network derived_key dev_key get_network local_deployment",
-    "results": """BudgetInfo CaseInfo Event MemberInfo PoolInfo Receipt RecordInfo RoundInfo SeatInfo StakeAccount
-        Verdict VerdictRoundInfo""",
+    "results": """BudgetInfo CaseInfo Event MemberInfo PoolInfo Receipt RecordInfo RoundInfo SeatInfo
+    StakeAccount Verdict VerdictRoundInfo""",
     "store": "HttpStore LocalStore MultiStore Store",
     "types": "CaseStatus Outcome Phase PoolParams RecordStatus Reveal RunSpec",
 }

@@ -73,7 +73,7 @@ _HINTS = {
     "AlreadySeated": "this node has a seat in the pool",
 }
 
-_NOT_FOUND = {"UnknownPool": "pool", "UnknownCase": "case", "UnknownSeat": "seat"}
+_NOT_FOUND = {"UnknownPool": "pool", "UnknownRound": "round", "UnknownCase": "case", "UnknownSeat": "seat"}
 
 
 class _LenientString(StringDecoder):

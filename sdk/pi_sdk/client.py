@@ -30,9 +30,10 @@ from .tx import Call, Sender
 class Client(PoolCalls, RoundCalls, CourtCalls, EventCalls):
     """A connection to one network, as `account` or read only (`account=None`).
 
-    `account` is a `LocalAccount`, or the name of a keystore. `poll`: seconds between looks for a receipt or
-    a new block. `patience`: seconds that a call waits for a node that went away; the first contact does not
-    wait. Raises `ChainError` when there is no node, `WrongNetwork` when it speaks for another chain.
+    `account` is a `LocalAccount`, the name of a keystore, or on the local chain a raw key as 0x and 64 hex
+    digits. `poll`: seconds between looks for a receipt or a new block. `patience`: seconds that a call
+    waits for a node that went away; the first contact does not wait. Raises `ChainError` when there is no
+    node, `WrongNetwork` when it speaks for another chain.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Client(PoolCalls, RoundCalls, CourtCalls, EventCalls):
         self.network = get_network(network, rpc_url)
         self.chain_id = self.network.chain_id
         if isinstance(account, str):
-            account = load_account(account, chain_id=self.chain_id)
+            account = _named(account, self.chain_id)
         self.account = account
         self.address = account.address if account else None
         self.poll = poll
@@ -121,3 +122,9 @@ class Client(PoolCalls, RoundCalls, CourtCalls, EventCalls):
                 )
         self._deployment = plan
         return plan
+
+
+def _named(account: str, chain_id: int) -> LocalAccount:
+    if len(account) == 66 and account.startswith("0x"):
+        return load_account(private_key=account, chain_id=chain_id)
+    return load_account(account, chain_id=chain_id)

@@ -43,6 +43,10 @@ class CourtCalls(Calls):
     def verdict_round(self, pool_id: int, round: int) -> VerdictRoundInfo:
         return VerdictRoundInfo(**self._read("Court", "verdictRound", pool_id, round))
 
+    def release_verdict_reserve(self, pool_id: int, round: int) -> Receipt:
+        """Gives what a final round's verdicts did not use back to the pool's free budget."""
+        return self._write("Court", "releaseVerdictReserve", pool_id, round)
+
     def is_final(self, pool_id: int, round: int) -> bool:
         """Whether no further verdict or case can arise about a round."""
         return self._read("Court", "isFinal", pool_id, round)

@@ -1,8 +1,9 @@
-"""`pi demo`: a whole run on this machine. A chain, an orchestrator, a pool made by `examples/create_pool.py`, validators, and
-workers of which one may cheat, each a process of its own, talking over HTTP and JSON-RPC alone.
+"""`pi demo`: a whole run on this machine. A chain, an orchestrator, a pool made by `examples/create_pool.py`,
+validators, and workers of which one may cheat, each a process of its own, talking over HTTP and JSON-RPC
+alone.
 
-This process funds the others, watches the chain and the agents' event files, and writes what happened: `events.jsonl` as it
-happens, then `model/`, `summary.json` and `report.html`.
+This process funds the others, watches the chain and the agents' event files, and writes what happened:
+`events.jsonl` as it happens, then `model/`, `summary.json` and `report.html`.
 """
 
 import json
@@ -87,12 +88,42 @@ class Demo:
 @click.option("--workers", type=click.IntRange(1, 16), default=4, show_default=True)
 @click.option("--validators", type=click.IntRange(1, 16), default=3, show_default=True)
 @click.option("--rounds", type=click.IntRange(1, 1000), default=12, show_default=True)
-@click.option("--cheat", type=click.Choice([*CHEATS, "none"]), default=CHEATS[0], show_default=True, help="What the last worker does wrong.")
-@click.option("--data", type=click.Path(path_type=Path), help="Text file, folder or JSONL [default: Python's own library].")
-@click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True, help="Equal seeds give equal keys, data and models.")
-@click.option("--codec", type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed"]), default="sparse-2bit", show_default=True)
+@click.option(
+    "--cheat",
+    type=click.Choice([*CHEATS, "none"]),
+    default=CHEATS[0],
+    show_default=True,
+    help="What the last worker does wrong.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Text file, folder or JSONL [default: Python's own library].",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 53) - 1),
+    default=0,
+    show_default=True,
+    help="Equal seeds give equal keys, data and models.",
+)
+@click.option(
+    "--codec",
+    type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed"]),
+    default="sparse-2bit",
+    show_default=True,
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
-def demo(workers: int, validators: int, rounds: int, cheat: str, data: Path | None, seed: int, codec: str, out: Path) -> None:
+def demo(
+    workers: int,
+    validators: int,
+    rounds: int,
+    cheat: str,
+    data: Path | None,
+    seed: int,
+    codec: str,
+    out: Path,
+) -> None:
     """Run everything on this machine: chain, orchestrator, workers, validators, and one cheat.
 
     \b
@@ -111,16 +142,21 @@ def demo(workers: int, validators: int, rounds: int, cheat: str, data: Path | No
 
 
 def _check(options: Options) -> tuple[Path, Path]:
-    """Everything that can be wrong is found before anything starts. Returns anvil and the creator's script."""
+    """Everything that can be wrong is found before anything starts. Returns anvil and the creator's
+    script."""
     from .tools import anvil_path
 
     if options.data is not None and not options.data.exists():
-        raise UsageError(f"no such file or folder: {options.data}", "--data takes a text file, a folder or a .jsonl file")
+        raise UsageError(
+            f"no such file or folder: {options.data}", "--data takes a text file, a folder or a .jsonl file"
+        )
     if options.cheat == "copy" and options.workers < 2:
         raise UsageError("--cheat copy needs somebody to copy from", "take --workers 2 or more")
     example = Path(__file__).resolve().parents[2] / "examples" / "create_pool.py"
     if not example.is_file():
-        raise ToolMissing("examples/create_pool.py was not found", "the demo runs from a checkout: pip install -e .")
+        raise ToolMissing(
+            "examples/create_pool.py was not found", "the demo runs from a checkout: pip install -e ."
+        )
     for name in ("pi-orchestrator", "pi-worker", "pi-validator"):
         program(name)
     return anvil_path(), example
@@ -135,7 +171,9 @@ def _clear(out: Path) -> None:
         raise UsageError(f"{out} is a file", "--out takes a folder")
     foreign = [p.name for p in out.iterdir() if p.name not in _OURS] if out.exists() else []
     if foreign:
-        raise UsageError(f"{out} holds files that no demo wrote: {', '.join(sorted(foreign)[:3])}", "choose another --out")
+        raise UsageError(
+            f"{out} holds files that no demo wrote: {', '.join(sorted(foreign)[:3])}", "choose another --out"
+        )
     for name in _OURS:
         path = out / name
         if path.is_dir():
@@ -145,7 +183,7 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-# --- set-up -----------------------------------------------------------------------------------------------------------
+# --- set-up -----------------------------------------------------------------------------------------------
 
 
 def _run(demo: Demo, anvil: Path, example: Path) -> str:
@@ -165,7 +203,9 @@ def _run(demo: Demo, anvil: Path, example: Path) -> str:
     _fund(demo, keys)
     demo.processes.wait_ready(orchestrator, lambda: accepts(demo.store_port), 60)
     pool_id, run_spec = _create_pool(demo, example, keys)
-    demo.say(f"pool {pool_id} is funded; starting {options.validators} validators and {options.workers} workers")
+    demo.say(
+        f"pool {pool_id} is funded; starting {options.validators} validators and {options.workers} workers"
+    )
     started = {agent.name: _start(demo, agent, keys, pool_id) for agent in agents}
 
     from .client import Client
@@ -199,7 +239,10 @@ def _cast(options: Options) -> tuple[list[Agent], dict[str, bytes]]:
     for role, count in (("validator", options.validators), ("worker", options.workers)):
         for i in range(count):
             name = f"{role}-{i + 1}"
-            keys[f"{name} operator"], keys[f"{name} node"] = key(f"{role}-operator", i), key(f"{role}-node", i)
+            keys[f"{name} operator"], keys[f"{name} node"] = (
+                key(f"{role}-operator", i),
+                key(f"{role}-node", i),
+            )
             agents.append(
                 Agent(
                     name=name,
@@ -214,20 +257,28 @@ def _cast(options: Options) -> tuple[list[Agent], dict[str, bytes]]:
 
 
 def _fund(demo: Demo, keys: dict[str, bytes]) -> None:
-    """Ether for every key and test tokens for those who stake or pay, from dev account 0, all in about one block."""
+    """Ether for every key and test tokens for those who stake or pay, from dev account 0, all in about one
+    block."""
     from eth_account import Account
 
     from .client import Client
     from .networks import dev_key
     from .tx import Call
 
-    with Client("local", Account.from_key(dev_key(0)), rpc_url=demo.rpc_url) as client, ThreadPoolExecutor(16) as pool:
+    with (
+        Client("local", Account.from_key(dev_key(0)), rpc_url=demo.rpc_url) as client,
+        ThreadPoolExecutor(16) as pool,
+    ):
         jobs = []
         for name, key in keys.items():
             address = Account.from_key(key).address
             jobs.append(pool.submit(client.sender.send, Call(address, value=10 * ETHER)))
             if name == "creator" or name.endswith("operator"):
-                jobs.append(pool.submit(client.mint, address, 1_000_000 * TOKEN if name == "creator" else 1_000 * TOKEN))
+                jobs.append(
+                    pool.submit(
+                        client.mint, address, 1_000_000 * TOKEN if name == "creator" else 1_000 * TOKEN
+                    )
+                )
         for job in jobs:
             job.result()
 
@@ -239,7 +290,8 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
     options = demo.options
     argv: list[str | Path] = [
         sys.executable, example, "--rpc-url", demo.rpc_url, "--store", demo.store_url,
-        "--orchestrator", Account.from_key(keys["orchestrator"]).address, "--artifacts", options.out / "artifacts",
+        "--orchestrator", Account.from_key(keys["orchestrator"]).address,
+        "--artifacts", options.out / "artifacts",
         "--codec", options.codec, "--rounds", str(options.rounds), "--seed", str(options.seed),
         "--min-slots", str(options.workers), "--min-seats", str(options.validators),
     ]  # fmt: skip
@@ -266,7 +318,7 @@ def _start(demo: Demo, agent: Agent, keys: dict[str, bytes], pool_id: int) -> Pr
     return demo.processes.start(agent.name, argv, env)
 
 
-# --- the run ----------------------------------------------------------------------------------------------------------
+# --- the run ----------------------------------------------------------------------------------------------
 
 
 def _follow(
@@ -280,8 +332,8 @@ def _follow(
     outcome: "Outcome",
     run_spec: str,
 ) -> None:
-    """Watches until the last verdict is in and the agents have ended. Raises `ProcessDied` when the chain or the orchestrator
-    does not live that long, `PiError` when the run stands still."""
+    """Watches until the last verdict is in and the agents have ended. Raises `ProcessDied` when the chain or
+    the orchestrator does not live that long, `PiError` when the run stands still."""
     view = RunView(agents, demo.options.rounds)
     live = Live(console=demo.console, auto_refresh=False) if demo.console.is_terminal else None
     alive, moved, sampled, drained = dict(started), time.monotonic(), 0.0, 0.0
@@ -312,7 +364,9 @@ def _follow(
                 return
             moved = now if fresh else moved
             if now - moved > _STANDSTILL:
-                raise PiError(f"nothing has happened for {_STANDSTILL} s", f"the logs are in {demo.processes.logs}")
+                raise PiError(
+                    f"nothing has happened for {_STANDSTILL} s", f"the logs are in {demo.processes.logs}"
+                )
             time.sleep(_POLL)
 
 

@@ -1,4 +1,5 @@
-"""`pi devnet up | down`: a local chain with our contracts and an orchestrator, for a person with several terminals.
+"""`pi devnet up | down`: a local chain with our contracts and an orchestrator, for a person with several
+terminals.
 
 The chain keeps its state in the devnet's home, so `up` after `down` (or after a crash) goes on where it was.
 """
@@ -35,7 +36,8 @@ def program(name: str) -> Path:
 
 
 def start_anvil(processes: Processes, anvil: Path, port: int, state: Path) -> Process:
-    """Starts a chain of id 31337 with a block every 0.25 s, whose state survives `kill -9` in `state`; waits for it."""
+    """Starts a chain of id 31337 with a block every 0.25 s, whose state survives `kill -9` in `state`; waits
+    for it."""
     process = processes.start(
         "anvil",
         [anvil, "--host", "127.0.0.1", "--port", str(port), "--block-time", "0.25", "--state", state,
@@ -49,7 +51,7 @@ def start_orchestrator(processes: Processes, *, rpc_url: str, port: int, key: by
     """Starts `pi-orchestrator serve` with an operator's key; does not wait."""
     return processes.start(
         "orchestrator",
-        [program("pi-orchestrator"), "serve", "--rpc-url", rpc_url, "--host", "127.0.0.1", "--port", str(port),
+        [program("pi-orchestrator"), "serve", "--rpc-url", rpc_url, "--port", str(port),
          "--home", home],
         env={"PI_PRIVATE_KEY": "0x" + key.hex()},
     )  # fmt: skip
@@ -95,7 +97,10 @@ def interruptible() -> Iterator[None]:
 
 
 _home = click.option(
-    "--home", type=click.Path(path_type=Path), default=Path.home() / ".pi" / "devnet", show_default="~/.pi/devnet"
+    "--home",
+    type=click.Path(path_type=Path),
+    default=Path.home() / ".pi" / "devnet",
+    show_default="~/.pi/devnet",
 )
 
 
@@ -142,7 +147,9 @@ def down(home: Path) -> None:
     deadline = time.monotonic() + 20
     while _running(home):
         if time.monotonic() > deadline:
-            raise PiError(f"the devnet (pid {pid}) does not stop", f"kill -9 {pid} ends it with all its processes")
+            raise PiError(
+                f"the devnet (pid {pid}) does not stop", f"kill -9 {pid} ends it with all its processes"
+            )
         time.sleep(0.05)
     click.echo("devnet stopped", err=True)
 
@@ -187,7 +194,8 @@ def _welcome(rpc_url: str, store_url: str, home: Path) -> str:
 orchestrator   {store_url}  ({orchestrator})
 logs           {home / "logs"}
 
-From other terminals, with export ETH_RPC_URL={rpc_url} (keys of anvil's accounts 2 to 9; they hold ether and tokens):
+From other terminals, with export ETH_RPC_URL={rpc_url} (keys of anvil's accounts 2 to 9; they hold ether and
+tokens):
 
   create a pool   python examples/create_pool.py --orchestrator {orchestrator} --store {store_url} \\
                     --private-key {key(_CREATOR)}
@@ -232,6 +240,10 @@ def _running(home: Path) -> int | None:
     try:
         os.kill(pid, 0)
         # the number may have gone to another program since
-        return pid if not Path("/proc").is_dir() or b"devnet" in Path(f"/proc/{pid}/cmdline").read_bytes() else None
+        return (
+            pid
+            if not Path("/proc").is_dir() or b"devnet" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            else None
+        )
     except OSError:
         return None

@@ -1,4 +1,5 @@
-"""The end of a demo: exports the model, builds summary.json and report.html, and says in words what happened."""
+"""The end of a demo: exports the model, builds summary.json and report.html, and says in words what
+happened."""
 
 import json
 import sys
@@ -20,7 +21,8 @@ _MAX_BLOB = 1 << 32
 
 @dataclass
 class Outcome:
-    """What is made of a run's files. `fetched` is where blobs of the run lie; the store at `store_url` must still be up."""
+    """What is made of a run's files. `fetched` is where blobs of the run lie; the store at `store_url` must
+    still be up."""
 
     processes: Processes
     store_url: str
@@ -46,7 +48,9 @@ class Outcome:
         files: list[str | Path] = [
             "--spec", self.fetched.path_of(run_spec), "--checkpoint", self.fetched.path_of(checkpoint_file)
         ]  # fmt: skip
-        held_out = [x for s in self.spec.data.validation for x in ("--validation", self.fetched.path_of(s.sha256))]
+        held_out = [
+            x for s in self.spec.data.validation for x in ("--validation", self.fetched.path_of(s.sha256))
+        ]
         python = [sys.executable, "-m"]
         self._started = [
             self.processes.start("export", [*python, "pi_train.export", *files, "--out", self.out / "model"]),
@@ -54,7 +58,14 @@ class Outcome:
         ]
 
     def write(
-        self, client: Client, pool_id: int, recorder: Recorder, agents: Sequence[Agent], *, seconds: dict[str, float], peak_pss: int
+        self,
+        client: Client,
+        pool_id: int,
+        recorder: Recorder,
+        agents: Sequence[Agent],
+        *,
+        seconds: dict[str, float],
+        peak_pss: int,
     ) -> str:
         """Writes summary.json and report.html; returns what happened, in words."""
         for process in self._started:
@@ -109,23 +120,31 @@ def words(result: dict[str, Any], series: dict[str, Any], out: Path) -> str:
     if loss["first"] is not None:
         beaten = "below" if loss["last"] < loss["unigram_entropy"] else "still above"
         lines.append(
-            f"loss      {loss['first']:.3f} after round 1, {loss['last']:.3f} after round {len(rounds)}: {beaten} the byte-unigram "
+            f"loss      {loss['first']:.3f} after round 1, {loss['last']:.3f} after round {len(rounds)}: "
+            f"{beaten} the byte-unigram "
             f"entropy of the held-out text, {loss['unigram_entropy']:.3f} nats"
         )
     sizes = [n for r in rounds for n in r["update_bytes"].values()]
     if sizes:
         mean = sum(sizes) / len(sizes)
-        lines.append(f"updates   {mean:,.0f} bytes, {rounds[0]['dense_bytes'] / mean:.0f} times smaller than dense fp32")
+        lines.append(
+            f"updates   {mean:,.0f} bytes, {rounds[0]['dense_bytes'] / mean:.0f} times smaller than dense "
+            "fp32"
+        )
     paid = [(names[w["address"]], w["earned"]) for w in [*result["workers"], *result["validators"]]]
     lines.append("paid      " + ", ".join(f"{name} {tokens(amount)}" for name, amount in paid if amount))
     for w in result["workers"]:
         if w["slashed"]:
             told = f", told to cheat ({w['cheat']})" if w["cheat"] else ""
-            lines.append(f"slashed   {names[w['address']]}{told}: {tokens(w['slashed'])} of {tokens(w['staked'])} staked")
+            lines.append(
+                f"slashed   {names[w['address']]}{told}: {tokens(w['slashed'])} of {tokens(w['staked'])} "
+                "staked"
+            )
     for fault in series["faults"]:
         votes = sum(v["outcome"] != 1 for v in fault["votes"])
         lines.append(
-            f"case {fault['case']}    {fault['accused']} in round {fault['round'] + 1}: {FAULTS[fault['fault']]} found by "
+            f"case {fault['case']}    {fault['accused']} in round {fault['round'] + 1}: "
+            f"{FAULTS[fault['fault']]} found by "
             f"{fault['accuser']}, {STATUS[fault['status']]} with {votes} of {len(fault['votes'])} votes"
         )
         if fault["detail"]:
@@ -133,11 +152,21 @@ def words(result: dict[str, Any], series: dict[str, Any], out: Path) -> str:
     if not series["faults"]:
         lines.append("slashed   nobody; every audit agreed with the work")
     agree = sum(w["checkpoint_hashes_agree"] for w in result["workers"])
-    lines.append(f"hashes    {agree} of {len(result['workers'])} workers recomputed every checkpoint that they saw")
+    lines.append(
+        f"hashes    {agree} of {len(result['workers'])} workers recomputed every checkpoint that they saw"
+    )
     lines.append(f"money     {'conserved to the last wei' if money['conserved'] else 'DOES NOT ADD UP'}")
-    lines += ["", "the model writes:", *(f"  | {line}" for line in _printable(series["sample"]).splitlines()[:12]), ""]
+    lines += [
+        "",
+        "the model writes:",
+        *(f"  | {line}" for line in _printable(series["sample"]).splitlines()[:12]),
+        "",
+    ]
     gib = result["memory"]["peak_pss_bytes"] / 2**30
-    lines.append(f"{result['seconds']['setup']:.0f} s of set-up, {result['seconds']['run']:.0f} s of rounds, {gib:.2f} GiB at the peak")
+    lines.append(
+        f"{result['seconds']['setup']:.0f} s of set-up, {result['seconds']['run']:.0f} s of rounds, "
+        f"{gib:.2f} GiB at the peak"
+    )
     lines.append(f"report    {out / 'report.html'}")
     return "\n".join(lines)
 
@@ -145,5 +174,3 @@ def words(result: dict[str, Any], series: dict[str, Any], out: Path) -> str:
 def _printable(text: str) -> str:
     """Without control characters: a model's text must not talk to the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-
-

@@ -1,9 +1,9 @@
-"""Starts and stops the processes of a devnet or a demo: each in a session of its own, with one log file, and none of them
-outlives the program that started it.
+"""Starts and stops the processes of a devnet or a demo: each in a session of its own, with one log file, and
+none of them outlives the program that started it.
 
-A small reaper process holds the read end of a pipe. Every child writes its process group to that pipe before it becomes
-the program asked for; when the last write end closes, because the starter ended in whatever way (`kill -9` included), the
-reaper kills the groups that are left, grandchildren too.
+A small reaper process holds the read end of a pipe. Every child writes its process group to that pipe before
+it becomes the program asked for; when the last write end closes, because the starter ended in whatever way
+(`kill -9` included), the reaper kills the groups that are left, grandchildren too.
 """
 
 import os
@@ -56,7 +56,9 @@ class Process:
         return " | ".join(text[-lines:]) or "its log is empty"
 
     def died(self) -> ProcessDied:
-        return ProcessDied(f"{self.name} ended with code {self.popen.returncode}: {self.tail()}", f"see {self.log}")
+        return ProcessDied(
+            f"{self.name} ended with code {self.popen.returncode}: {self.tail()}", f"see {self.log}"
+        )
 
 
 class Processes:
@@ -98,7 +100,8 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
-                preexec_fn=announce,  # after setsid, before exec: no moment in which the reaper does not know the group
+                # after setsid, before exec: no moment in which the reaper does not know the group
+                preexec_fn=announce,
             )
         process = Process(name, log, popen)
         self.all.append(process)
@@ -111,13 +114,17 @@ class Processes:
                 raise process.died()
 
     def wait_ready(self, process: Process, probe: Callable[[], bool], seconds: float = 30) -> None:
-        """Waits until `probe` is true. Raises `ProcessDied` when the process ends first or the time is over."""
+        """Waits until `probe` is true. Raises `ProcessDied` when the process ends first or the time is
+        over."""
         deadline = time.monotonic() + seconds
         while not probe():
             if not process.running():
                 raise process.died()
             if time.monotonic() > deadline:
-                raise ProcessDied(f"{process.name} was not ready after {seconds:.0f} s: {process.tail()}", f"see {process.log}")
+                raise ProcessDied(
+                    f"{process.name} was not ready after {seconds:.0f} s: {process.tail()}",
+                    f"see {process.log}",
+                )
             time.sleep(0.05)
 
     def stop(self, processes: Sequence[Process], seconds: float = 5) -> None:
@@ -154,7 +161,9 @@ def require_free(port: int, flag: str) -> None:
         try:
             s.bind(("127.0.0.1", port))
         except OSError as error:
-            raise PiError(f"port {port} is taken", f"stop what listens there, or choose another with {flag}") from error
+            raise PiError(
+                f"port {port} is taken", f"stop what listens there, or choose another with {flag}"
+            ) from error
 
 
 def accepts(port: int) -> bool:
@@ -165,7 +174,8 @@ def accepts(port: int) -> bool:
 
 
 def session_pss(processes: Sequence[Process]) -> int:
-    """Summed proportional set size in bytes of this process, the processes and all their descendants (Linux; else 0).
+    """Summed proportional set size in bytes of this process, the processes and all their descendants (Linux;
+    else 0).
 
     PSS counts a page shared by n processes as 1/n in each, so the sum is what the machine really holds.
     """
@@ -176,7 +186,9 @@ def session_pss(processes: Sequence[Process]) -> int:
             session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
             if session in sessions or int(entry.name) == os.getpid():
                 rollup = (entry / "smaps_rollup").read_text()
-                total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) << 10
+                total += (
+                    sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) << 10
+                )
         except (OSError, ValueError, IndexError):  # it ended while we looked
             continue
     return total

@@ -1,8 +1,10 @@
-"""One time line of a run: the chain's events and the agents' own events, as JSON lines in the order in which they were seen.
+"""One time line of a run: the chain's events and the agents' own events, as JSON lines in the order in which
+they were seen.
 
-A record is `{"t": unix seconds, "source": "chain" | agent's name, "event": name, ...}`. Chain records have the event's
-arguments in snake case beside `block` and `tx`; bytes are 0x hex. Everything that the table, the summary and the report say
-is computed from such records, so a finished run can be looked at again from its file.
+A record is `{"t": unix seconds, "source": "chain" | agent's name, "event": name, ...}`. Chain records have
+the event's arguments in snake case beside `block` and `tx`; bytes are 0x hex. Everything that the table, the
+summary and the report say is computed from such records, so a finished run can be looked at again from its
+file.
 """
 
 import json

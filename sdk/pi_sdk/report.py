@@ -1,7 +1,8 @@
-"""report.html of a run: one self-contained page, a pure function of the summary and the time line (`summary.py`).
+"""report.html of a run: one self-contained page, a pure function of the summary and the time line
+(`summary.py`).
 
-Charts are inline SVG stretched to their box, with labels as HTML on top, so that text keeps its size on a phone. There are no
-scripts and nothing is loaded from anywhere. Whatever comes from a run is escaped.
+Charts are inline SVG stretched to their box, with labels as HTML on top, so that text keeps its size on a
+phone. There are no scripts and nothing is loaded from anywhere. Whatever comes from a run is escaped.
 """
 
 import math
@@ -12,7 +13,6 @@ from typing import Any
 
 from .table import FAULTS, STATUS, tokens
 
-Series = Sequence[tuple[float, float]]
 _KINDS = ("train", "commit", "reveal", "audit")
 
 
@@ -43,25 +43,30 @@ def render(summary: dict[str, Any], timeline: dict[str, Any]) -> str:
     )
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------
 
 
 def _header(summary: dict, timeline: dict) -> str:
     first, last, entropy = (summary["loss"][k] for k in ("first", "last", "unigram_entropy"))
     slashed = [n for n, w in zip(_names(timeline, "worker"), summary["workers"], strict=True) if w["slashed"]]
     loss = (
-        f" Held-out loss went from {first:.2f} to <b>{last:.2f}</b> nats per byte; guessing bytes by their frequency gives "
+        f" Held-out loss went from {first:.2f} to <b>{last:.2f}</b> nats per byte; guessing bytes by their "
+        "frequency gives "
         f"{entropy:.2f}."
         if first is not None
         else ""
     )
     verdict = (
-        f" {escape(_join(slashed))} lost stake." if slashed else " Nobody lost stake: every audit agreed with the work."
+        f" {escape(_join(slashed))} lost stake."
+        if slashed
+        else " Nobody lost stake: every audit agreed with the work."
     )
     return (
-        f'<header><div class="eyebrow">{escape(timeline["name"])} · chain {summary["chain"]["chain_id"]} · pool {timeline["pool_id"]}</div>'
+        f'<header><div class="eyebrow">{escape(timeline["name"])} · chain {summary["chain"]["chain_id"]} · '
+        f"pool {timeline['pool_id']}</div>"
         f"<h1>{len(summary['workers'])} workers, {len(summary['rounds'])} rounds, one model</h1>"
-        f'<p class="lead">Each update was committed on chain before anybody could see it, and {len(summary["validators"])} '
+        '<p class="lead">Each update was committed on chain before anybody could see it, and '
+        f"{len(summary['validators'])} "
         "validators replayed a sample of the work."
         f"{loss}{verdict}</p></header>"
     )
@@ -75,10 +80,17 @@ def _figures(summary: dict) -> str:
         (f"{_ratio(rounds, sizes):.0f}×" if sizes else "–", "fewer bytes than dense fp32"),
         (tokens(money["paid"] + money["unpaid"]), "tokens earned by the honest"),
         (tokens(sum(money["slashed_to"].values())), "tokens of stake slashed"),
-        (_duration(summary["seconds"]["run"]), f"for the rounds, after {summary['seconds']['setup']:.0f} s of set-up"),
-        (_size(summary["memory"]["peak_pss_bytes"]), "memory of all processes at the peak"),
+        (
+            charts.duration(summary["seconds"]["run"]),
+            f"for the rounds, after {summary['seconds']['setup']:.0f} s of set-up",
+        ),
+        (charts.size(summary["memory"]["peak_pss_bytes"]), "memory of all processes at the peak"),
     ]
-    return '<div class="figures">' + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cards) + "</div>"
+    return (
+        '<div class="figures">'
+        + "".join(f"<div><b>{a}</b><span>{b}</span></div>" for a, b in cards)
+        + "</div>"
+    )
 
 
 def _ratio(rounds: list, sizes: list[int]) -> float:
@@ -93,77 +105,7 @@ def _join(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _duration(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if count >= 100 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.2f} GiB"
-
-
-# --- charts -----------------------------------------------------------------------------------------------------------
-
-
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers inside [low, high]."""
-    span = max(high - low, 1e-9) / count
-    power = 10 ** math.floor(math.log10(span))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= span)
-    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
-def _chart(
-    lines: Sequence[tuple[str, str, Series]],
-    *,
-    x: tuple[float, float],
-    y: tuple[float, float],
-    x_ticks: Iterable[tuple[float, str]],
-    height: int = 260,
-    dots: bool = False,
-    mark: tuple[float, str] | None = None,
-    label: str,
-) -> str:
-    """Lines of (name, CSS colour, points) in a box; `mark` is a dashed level with its label."""
-
-    def px(value: float) -> float:
-        return round(100 * (value - x[0]) / max(x[1] - x[0], 1e-9), 3)
-
-    def py(value: float) -> float:
-        return round(100 * (y[1] - value) / max(y[1] - y[0], 1e-9), 3)
-
-    svg, html = [], []
-    for tick in _ticks(*y):
-        svg.append(f'<line x1="0" x2="100" y1="{py(tick)}" y2="{py(tick)}"/>')
-        html.append(f'<i class="y" style="top:{py(tick)}%">{tick:g}</i>')
-    html += [f'<i class="x" style="left:{px(at)}%">{escape(text)}</i>' for at, text in x_ticks]
-    if mark:
-        svg.append(f'<line class="mark" x1="0" x2="100" y1="{py(mark[0])}" y2="{py(mark[0])}"/>')
-        html.append(f'<i class="tag" style="top:{py(mark[0])}%">{escape(mark[1])}</i>')
-    for name, colour, points in lines:
-        if not points:
-            continue
-        d = f"M{px(points[0][0])} {py(points[0][1])}"
-        for at, value in points[1:]:
-            d += f"L{px(at)} {py(value)}"
-        svg.append(f'<path d="{d}" style="stroke:{colour}"><title>{escape(name)}</title></path>')
-        if dots:
-            html += [
-                f'<u style="left:{px(a)}%;top:{py(v)}%;background:{colour}" title="{escape(name)} {a:g}: {v:.4f}"></u>'
-                for a, v in points
-            ]
-    return (
-        f'<div class="chart" style="height:{height}px" role="img" aria-label="{escape(label)}">'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{"".join(svg)}</svg>{"".join(html)}</div>'
-    )
-
-
-def _legend(entries: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in entries)
-    return f'<div class="legend">{items}</div>'
+# --- charts -----------------------------------------------------------------------------------------------
 
 
 def _loss(summary: dict) -> str:
@@ -174,7 +116,7 @@ def _loss(summary: dict) -> str:
     values = [v for _, v in points] + [entropy]
     pad = 0.08 * (max(values) - min(values) + 0.1)
     every = max(1, len(points) // 12)
-    chart = _chart(
+    chart = charts.line_chart(
         [("round", "var(--accent)", points)],
         x=(points[0][0], max(points[-1][0], points[0][0] + 1)),
         y=(min(values) - pad, max(values) + pad),
@@ -186,7 +128,8 @@ def _loss(summary: dict) -> str:
     )
     return (
         "<section><h2>Held-out loss</h2>"
-        '<p class="note">Nats per byte after each round, on a fixed set of windows that nobody trains on, measured by one '
+        '<p class="note">Nats per byte after each round, on a fixed set of windows that nobody trains on, '
+        "measured by one "
         f"validator. It is not part of consensus.</p>{chart}</section>"
     )
 
@@ -202,7 +145,8 @@ def _lanes(timeline: dict) -> str:
     for agent in timeline["agents"]:
         spans = "".join(
             f'<b style="left:{left(s["start"])};width:{100 * (s["end"] - s["start"]) / total:.3f}%;'
-            f'background:var(--{s["kind"]})" title="round {s["round"] + 1}: {s["kind"]}, {s["end"] - s["start"]:.1f} s"></b>'
+            f'background:var(--{s["kind"]})" title="round {s["round"] + 1}: {s["kind"]}, '
+            f'{s["end"] - s["start"]:.1f} s"></b>'
             for s in agent["spans"]
         )
         rows.append(f'<span>{escape(_label(agent))}</span><div class="lane">{opened}{spans}</div>')
@@ -211,12 +155,14 @@ def _lanes(timeline: dict) -> str:
         f'<i style="left:{left((r["opened"] + r["closed"]) / 2)}">{r["round"] + 1}</i>'
         for r in timeline["rounds"][::every]
     )
-    legend = _legend([(k, f"var(--{k})") for k in _KINDS])
+    legend = charts.legend([(k, f"var(--{k})") for k in _KINDS])
     return (
         "<section><h2>Who did what, when</h2>"
-        '<p class="note">A worker trains, commits one hash, and shows its update only when all have committed. Validators '
+        '<p class="note">A worker trains, commits one hash, and shows its update only when all have '
+        "committed. Validators "
         "replay drawn slots while the next round runs. Lines mark the opening of a round.</p>"
-        f'{legend}<div class="lanes">{"".join(rows)}<span></span><div class="axis">{axis}</div></div></section>'
+        f'{legend}<div class="lanes">{"".join(rows)}<span></span><div '
+        f'class="axis">{axis}</div></div></section>'
     )
 
 
@@ -237,14 +183,16 @@ def _bytes(summary: dict, timeline: dict) -> str:
     bars += [(name, sum(v) / len(v), "") for name, v in sorted(sent.items())]
     top = math.log10(bars[0][1])
     rows = "".join(
-        f'<span>{escape(name)}</span><div class="{kind}"><b style="width:{max(3, 72 * (math.log10(n) - 2) / (top - 2)):.1f}%">'
-        f"</b>{_size(n)}</div>"
+        f'<span>{escape(name)}</span><div class="{kind}"><b '
+        f'style="width:{max(3, 72 * (math.log10(n) - 2) / (top - 2)):.1f}%">'
+        f"</b>{charts.size(n)}</div>"
         for name, n, kind in bars
     )
     sizes = [n for v in sent.values() for n in v]
     return (
         f"<section><h2>Bytes per update: {_ratio(rounds, sizes):.0f}× below dense</h2>"
-        f'<p class="note">Mean size of the update files, on a logarithmic scale.</p><div class="bars">{rows}</div></section>'
+        '<p class="note">Mean size of the update files, on a logarithmic scale.</p><div '
+        f'class="bars">{rows}</div></section>'
     )
 
 
@@ -252,45 +200,45 @@ def _accounts(timeline: dict) -> str:
     """A row per agent: stake and pay as small step lines over the whole run, all on the same two scales."""
     end = timeline["seconds"]
     tops = {
-        key: max((v for a in timeline["agents"] for _, v in a[key]), default=0) or 1 for key in ("stake", "earned")
+        key: max((v for a in timeline["agents"] for _, v in a[key]), default=0) or 1
+        for key in ("stake", "earned")
     }
     rows = ["<span></span><span>stake</span><span></span><span>pay</span><span></span>"]
     for agent in timeline["agents"]:
         cells = []
         for key, colour in (("stake", "var(--accent)"), ("earned", "var(--good)")):
             points = [[0.0, 0], *agent[key]]
-            d = "M0 100" + "".join(f"H{100 * t / end:.3f}V{100 - 100 * v / tops[key]:.3f}" for t, v in points) + "H100"
+            d = (
+                "M0 100"
+                + "".join(f"H{100 * t / end:.3f}V{100 - 100 * v / tops[key]:.3f}" for t, v in points)
+                + "H100"
+            )
             cells.append(
                 '<svg viewBox="0 -4 100 108" preserveAspectRatio="none" aria-hidden="true">'
-                f'<path class="area" d="{d}V100Z" style="fill:{colour}"/><path d="{d}" style="stroke:{colour}"/></svg>'
+                f'<path class="area" d="{d}V100Z" style="fill:{colour}"/><path d="{d}" '
+                f'style="stroke:{colour}"/></svg>'
                 f'<span class="num">{tokens(points[-1][1])}</span>'
             )
         rows.append(f"<span>{escape(_label(agent))}</span>{''.join(cells)}")
     return (
-        '<section><h2>Stake and pay over time</h2><p class="note">Tokens in the stake manager, from which a conviction '
-        "takes, and tokens credited once a round is final and nothing is contested. The number is the last value.</p>"
+        '<section><h2>Stake and pay over time</h2><p class="note">Tokens in the stake manager, from which '
+        "a conviction "
+        "takes, and tokens credited once a round is final and nothing is contested. The number is the last "
+        "value.</p>"
         f'<div class="sparks">{"".join(rows)}</div></section>'
     )
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """Cells are HTML already; columns in `numbers` are right-aligned."""
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag}{" class=num" if i in numbers else ""}>{cell}</{tag}>' for i, cell in enumerate(row)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+# --- tables -----------------------------------------------------------------------------------------------
 
 
 def _money(summary: dict) -> str:
     money = summary["money"]
-    rows = [("funded by the creator", money["funded"]), ("paid out", money["paid"]), ("earned, not claimed yet", money["unpaid"])]
+    rows = [
+        ("funded by the creator", money["funded"]),
+        ("paid out", money["paid"]),
+        ("earned, not claimed yet", money["unpaid"]),
+    ]
     rows += [
         (name, money[key])
         for name, key in (
@@ -308,9 +256,10 @@ def _money(summary: dict) -> str:
         if money["conserved"]
         else '<span class="bad">The books do not add up</span>'
     )
-    table = _table(("", "tokens"), [(escape(name), tokens(amount)) for name, amount in rows], (1,))
+    table = charts.table(("", "tokens"), [(escape(name), tokens(amount)) for name, amount in rows], (1,))
     return (
-        f'<section><h2>Money</h2><p class="note">{verdict}: events, the contracts\' books and their token balances compared.'
+        f'<section><h2>Money</h2><p class="note">{verdict}: events, the contracts\' books and their token '
+        "balances compared."
         f"</p>{table}</section>"
     )
 
@@ -319,7 +268,11 @@ def _agents(summary: dict, timeline: dict) -> str:
     by_address = {a["address"]: a for a in timeline["agents"]}
     rows = []
     for w in summary["workers"]:
-        agree = '<span class="good">in every round</span>' if w["checkpoint_hashes_agree"] else '<span class="bad">no</span>'
+        agree = (
+            '<span class="good">in every round</span>'
+            if w["checkpoint_hashes_agree"]
+            else '<span class="bad">no</span>'
+        )
         rows.append(
             (
                 escape(by_address[w["address"]]["name"]),
@@ -334,21 +287,38 @@ def _agents(summary: dict, timeline: dict) -> str:
                 agree,
             )
         )
-    workers = _table(
-        ("worker", "told to", "slots paid", "tokens trained", "staked", "slashed", "earned", "claimed", "training", "hashes agree"),
+    workers = charts.table(
+        (
+            "worker",
+            "told to",
+            "slots paid",
+            "tokens trained",
+            "staked",
+            "slashed",
+            "earned",
+            "claimed",
+            "training",
+            "hashes agree",
+        ),
         rows,
         range(2, 9),
     )
-    validators = _table(
+    validators = charts.table(
         ("validator", "verdicts and votes", "earned", "slashed"),
         [
-            (escape(by_address[v["address"]]["name"]), str(v["votes"]), tokens(v["earned"]), tokens(v["slashed"]))
+            (
+                escape(by_address[v["address"]]["name"]),
+                str(v["votes"]),
+                tokens(v["earned"]),
+                tokens(v["slashed"]),
+            )
             for v in summary["validators"]
         ],
         (1, 2, 3),
     )
     return (
-        '<section><h2>Workers and validators</h2><p class="note">“Training” is the share of its time in the pool in which a '
+        '<section><h2>Workers and validators</h2><p class="note">“Training” is the share of its time in '
+        "the pool in which a "
         f"worker trained.</p>{workers}<br>{validators}</section>"
     )
 
@@ -357,14 +327,17 @@ def _faults(timeline: dict) -> str:
     items = []
     for fault in timeline["faults"]:
         votes = "".join(
-            f'<span class="chip">{escape(v["juror"])}: {"not guilty" if v["outcome"] == 1 else "guilty"}</span>'
+            f'<span class="chip">{escape(v["juror"])}: '
+            f"{'not guilty' if v['outcome'] == 1 else 'guilty'}</span>"
             for v in fault["votes"]
         )
         items.append(
-            f'<div class="fault"><p><b>{escape(fault["accused"])}</b> in round {fault["round"] + 1}, case {fault["case"]}: '
+            f'<div class="fault"><p><b>{escape(fault["accused"])}</b> in round {fault["round"] + 1}, case '
+            f"{fault['case']}: "
             f"{FAULTS[fault['fault']]}, accused by {escape(fault['accuser'])}</p>"
             f'<p class="note mono">{escape(fault["detail"])}</p>'
-            f"<p>{STATUS[fault['status']].capitalize()}, {tokens(fault['slashed'])} tokens slashed</p><p>{votes}</p></div>"
+            f"<p>{STATUS[fault['status']].capitalize()}, {tokens(fault['slashed'])} tokens "
+            f"slashed</p><p>{votes}</p></div>"
         )
     items += [
         f'<div class="fault"><p><b>{escape(m["agent"])}</b> missed round {m["round"] + 1}'
@@ -386,15 +359,29 @@ def _rounds(summary: dict) -> str:
                 "–" if r["val_loss"] is None else f"{r['val_loss']:.3f}",
                 str(len(r["included"])),
                 str(len(r["late"])),
-                _size(sum(sizes) / len(sizes)) if sizes else "–",
+                charts.size(sum(sizes) / len(sizes)) if sizes else "–",
                 *(f"{seconds[k]:.1f}" for k in ("train", "commit", "reveal", "close", "audit")),
                 f'<code title="{r["checkpoint_hash"]}">{r["checkpoint_hash"][:16]}…</code>',
             )
         )
-    head = ("round", "loss", "updates", "late", "size", "train s", "commit s", "reveal s", "close s", "audit s", "checkpoint")
+    head = (
+        "round",
+        "loss",
+        "updates",
+        "late",
+        "size",
+        "train s",
+        "commit s",
+        "reveal s",
+        "close s",
+        "audit s",
+        "checkpoint",
+    )
     return (
-        '<section><h2>Rounds</h2><p class="note">Every worker recomputed each checkpoint from the update files and compared '
-        f"its hash with the chain's. Audits run beside the next round.</p>{_table(head, rows, range(0, 10))}</section>"
+        '<section><h2>Rounds</h2><p class="note">Every worker recomputed each checkpoint from the update '
+        "files and compared "
+        "its hash with the chain's. Audits run beside the next "
+        f"round.</p>{charts.table(head, rows, range(0, 10))}</section>"
     )
 
 
@@ -411,7 +398,7 @@ def _gas(summary: dict) -> str:
         first, steady = (used["first"], used["steady"]) if isinstance(used, dict) else (None, used)
         shown = tuple("" if n is None else f"{n:,}" for n in (first, steady))
         rows.append((escape(name.replace("_", " ")), *shown))
-    table = _table(("operation", "first", "later"), rows, (1, 2))
+    table = charts.table(("operation", "first", "later"), rows, (1, 2))
     return f'<section><h2>Gas</h2><p class="note">Median over the receipts of this run.</p>{table}</section>'
 
 
@@ -433,5 +420,6 @@ def _parameters(summary: dict, timeline: dict) -> str:
         ("Contracts", summary["chain"]["contracts"]),
     ):
         rows = [(escape(k), f"<code>{escape(v)}</code>") for k, v in flat(value)]
-        blocks.append(f"<section><details><summary>{title}</summary>{_table(('name', 'value'), rows)}</details></section>")
+        table = charts.table(("name", "value"), rows)
+        blocks.append(f"<section><details><summary>{title}</summary>{table}</details></section>")
     return "".join(blocks)

@@ -1,7 +1,8 @@
 """What a run came to: `build` gives summary.json, `timeline` the series that the report draws.
 
-Every figure comes from the chain (events, receipts, balances) or from a measurement of that run (agents' events, sizes of
-stored files, memory). Money is in token wei, time in seconds, gas in gas units, losses in nats per byte; hashes are bare hex.
+Every figure comes from the chain (events, receipts, balances) or from a measurement of that run (agents'
+events, sizes of stored files, memory). Money is in token wei, time in seconds, gas in gas units, losses in
+nats per byte; hashes are bare hex.
 """
 
 from collections.abc import Sequence
@@ -99,7 +100,8 @@ def _round(
     ):
         ends.append(max([ends[-1], *times]))
     verdicts = [r["t"] for r in of(chain, "VerdictsRevealed")]
-    steps = dict(zip(("train", "commit", "reveal", "close"), (b - a for a, b in pairwise(ends)), strict=True))
+    names = ("train", "commit", "reveal", "close")
+    steps: dict[str, float] = {name: b - a for name, (a, b) in zip(names, pairwise(ends), strict=True)}
     steps["audit"] = max([ends[3], *verdicts]) - ends[3]
     return {
         "round": n,
@@ -151,11 +153,17 @@ def _validator(agent: Agent, chain: Sequence[Record]) -> dict[str, Any]:
     verdicts = sum(len(r["verdicts"]) for r in of(chain, "VerdictsRevealed") if r["validator"] == agent.node)
     jury = sum(r["juror"] == agent.node for r in of(chain, "VoteRevealed"))
     account = _account(agent.operator, chain)
-    return {"address": agent.node, "votes": verdicts + jury, "earned": account["earned"], "slashed": account["slashed"]}
+    return {
+        "address": agent.node,
+        "votes": verdicts + jury,
+        "earned": account["earned"],
+        "slashed": account["slashed"],
+    }
 
 
 def _gas(client: Client, chain: Sequence[Record]) -> dict[str, Any]:
-    """Median gas per operation. Commits, reveals and verdicts: of the agents' first ones, and of all later ones."""
+    """Median gas per operation. Commits, reveals and verdicts: of the agents' first ones, and of all later
+    ones."""
     used = {
         tx: client.w3.eth.get_transaction_receipt(tx)["gasUsed"]
         for tx in {r["tx"] for r in of(chain, *_PER_AGENT, *_ONCE)}
@@ -179,10 +187,11 @@ def _gas(client: Client, chain: Sequence[Record]) -> dict[str, Any]:
 
 
 def _money(client: Client, pool_id: int, chain: Sequence[Record]) -> dict[str, Any]:
-    """Where the pool's budget and the stakes are. `conserved` compares events, books and the custodians' token balances.
+    """Where the pool's budget and the stakes are. `conserved` compares events, books and the custodians'
+    token balances.
 
-    `paid` was claimed, `unpaid` is earned and not claimed yet, both without the treasury, whose pay is what convicted slots
-    forfeited. `slashed_to` says who got the slashed stake.
+    `paid` was claimed, `unpaid` is earned and not claimed yet, both without the treasury, whose pay is what
+    convicted slots forfeited. `slashed_to` says who got the slashed stake.
     """
     assert client.deployment is not None
     books = client.budget(pool_id)
@@ -228,7 +237,13 @@ def _money(client: Client, pool_id: int, chain: Sequence[Record]) -> dict[str, A
 
 
 def timeline(
-    spec: RunSpec, records: Sequence[Record], agents: Sequence[Agent], *, pool_id: int, sample: str, params: dict
+    spec: RunSpec,
+    records: Sequence[Record],
+    agents: Sequence[Agent],
+    *,
+    pool_id: int,
+    sample: str,
+    params: dict,
 ) -> dict[str, Any]:
     """The series behind the report; times are seconds since the first record."""
     chain = [r for r in records if r["source"] == "chain"]

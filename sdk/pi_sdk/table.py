@@ -1,5 +1,5 @@
-"""What a run looks like at the terminal: a view that is fed records (`recorder.py`), one line of text per record that a
-person wants to read, and a table of the state."""
+"""What a run looks like at the terminal: a view that is fed records (`recorder.py`), one line of text per
+record that a person wants to read, and a table of the state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,7 +94,8 @@ class RunView:
             case "CaseOpened":
                 self._cases[r["case_id"]] = r
                 accuser, accused = self.name(r["accuser"]), self.name(r["node"])
-                return f"case {r['case_id']}: {accuser} accuses {accused} of a {FAULTS[r['fault']]} in round {r['round'] + 1}"
+                what = f"a {FAULTS[r['fault']]} in round {r['round'] + 1}"
+                return f"case {r['case_id']}: {accuser} accuses {accused} of {what}"
             case "CaseResolved":
                 accused = self._cases.get(r["case_id"], {}).get("node", "")
                 verdict = f"{STATUS[r['status']]} {r['guilty']} to {r['innocent']}"
@@ -131,7 +132,8 @@ class RunView:
                 row.audits += 1
                 row.state = f"audited {self.name(r['node'])}"
                 if r["outcome"] not in (1, "ACCEPT", "Accept", "accept"):
-                    return f"{r['source']} found: {self.name(r['node'])} in round {r['round'] + 1}: {r['detail']}"
+                    where = f"{self.name(r['node'])} in round {r['round'] + 1}"
+                    return f"{r['source']} found a fault of {where}: {r['detail']}"
             case "val_loss":
                 self.val_loss[r["round"]] = r["loss"]
                 return f"round {r['round'] + 1} held-out loss {r['loss']:.3f}"

@@ -1,17 +1,16 @@
 """Update codecs: integers to bytes and back, exactly, with one encoding per value. Numpy only.
 
-A file is a 16-byte header and then one chunk after another; its length follows from the codec and the
-parameter count:
+A file is a 16-byte header, then chunks back to back; its length follows from the codec and the value count:
 
     header       b"PIUP" | version u8 = 1 | codec u8 | k u16 | n u64
     sparse-2bit  (1) per 4096 values: step u16 | k' 12-bit indices | k' 2-bit levels | zero bits to a byte
     dense-int8   (2) per 256 values: step u16 | int8 each
     dense-fixed  (3) per 256 values: int32 each
 
-All big-endian, indices ascending. The last chunk is shorter; k' = min(k, its length); k is 0 in dense headers. A step is an
-11-bit mantissa and a 5-bit shift, `mantissa << shift`, normalised so that every step has one code. Sparse
-values are level * step with levels -3, -1, 1, 3 (SparseLoCo, arXiv 2508.15706, with integer steps); int8
-values are q * step.
+All big-endian, indices ascending. The last chunk is shorter; k' = min(k, its length); dense files have k = 0.
+A step is an 11-bit mantissa and a 5-bit shift, `mantissa << shift`, normalised: every step has one code.
+Sparse values are level * step with levels -3, -1, 1, 3 (SparseLoCo, arXiv 2508.15706, with integer steps);
+int8 values are q * step.
 
 Update files come from strangers: `UpdateFile` checks everything and raises `MalformedArtifact`, nothing else.
 """

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from pi_sdk.errors import PiError, report
 from pi_sdk.types import RunSpec
 
 from .data import Corpus, windows_at
+from .export import read_run
 from .fixed import to_fp32
 from .layout import parameter_count
 from .outer import Checkpoint
@@ -71,21 +73,27 @@ def generate(spec: RunSpec, checkpoint: Checkpoint, prompt: bytes, length: int, 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--spec", type=click.Path(path_type=Path, exists=True), required=True, help="The RunSpec's JSON."
+    "--spec",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The RunSpec's JSON.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--validation", type=click.Path(path_type=Path, exists=True), multiple=True, required=True)
+@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
+@click.option(
+    "--validation", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, required=True
+)
 @click.option("--length", default=400, show_default=True, help="Bytes of text to sample.")
 @click.option("--seed", default=0, show_default=True)
 def main(spec: Path, checkpoint: Path, validation: tuple[Path, ...], length: int, seed: int) -> None:
     """Print the size of a model, the entropy of the held-out bytes, and text that the model writes."""
-    rules = RunSpec.model_validate_json(spec.read_bytes())
-    count, momentum = parameter_count(rules.model), rules.outer.rule == "nesterov"
-    state = Checkpoint.from_bytes(checkpoint.read_bytes(), count, momentum)
+    try:
+        rules, state = read_run(spec, checkpoint)
+    except PiError as error:
+        raise SystemExit(report(error)) from None
     held_out = np.frombuffer(b"".join(path.read_bytes() for path in validation), np.uint8)
     text = generate(rules, state, b"", length, seed)
     answer = {
-        "parameters": count,
+        "parameters": parameter_count(rules.model),
         "unigram_entropy": unigram_entropy(held_out),
         "sample": text.decode("utf-8", errors="replace"),
     }

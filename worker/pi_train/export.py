@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 import numpy as np
+from pi_sdk.errors import PiError, UsageError, report
 from pi_sdk.types import RunSpec
+from pydantic import ValidationError
 
 from .fixed import to_fp32
 from .layout import parameter_count, slices
@@ -55,17 +57,31 @@ def save_model(spec: RunSpec, checkpoint: Checkpoint, out: Path) -> None:
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def read_run(spec: Path, checkpoint: Path) -> tuple[RunSpec, Checkpoint]:
+    """A RunSpec and a checkpoint of its run from files. `UsageError`, `MalformedArtifact`."""
+    try:
+        rules = RunSpec.model_validate_json(spec.read_bytes())
+    except ValidationError as error:
+        raise UsageError(f"{spec} is not a RunSpec: {error.errors()[0]['msg']}") from None
+    count, momentum = parameter_count(rules.model), rules.outer.rule == "nesterov"
+    return rules, Checkpoint.from_bytes(checkpoint.read_bytes(), count, momentum)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--spec", type=click.Path(path_type=Path, exists=True), required=True, help="The RunSpec's JSON."
+    "--spec",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The RunSpec's JSON.",
 )
-@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the model.")
 def main(spec: Path, checkpoint: Path, out: Path) -> None:
     """Write a checkpoint file as a model in the Hugging Face layout."""
-    rules = RunSpec.model_validate_json(spec.read_bytes())
-    count, momentum = parameter_count(rules.model), rules.outer.rule == "nesterov"
-    save_model(rules, Checkpoint.from_bytes(checkpoint.read_bytes(), count, momentum), out)
+    try:
+        save_model(*read_run(spec, checkpoint), out)
+    except PiError as error:
+        raise SystemExit(report(error)) from None
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ _SHARD = 8 << 20
 _VALIDATION_BYTE = 13
 """A file is held out when the first byte of its sha256 is below this: about 5 % of them."""
 _NOT_STDLIB = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
+_NESTEROV = OuterSpec(rule="nesterov", lr=45875, momentum=58982)
+"""DiLoCo's outer rule, 0.7 and 0.9 in Q16, for dense codecs; SparseLoCo's `sgd` goes with sparse ones."""
 _FP32_LIMIT = 1e-3
 """Default error limit: a hundred times what a change of threads or instruction set does to fp32, and a 300th
 of what a wrong learning rate or half a batch does."""
@@ -69,10 +71,12 @@ def prepare(
 ) -> RunSpec:
     """Puts shards, first checkpoint and the RunSpec's canonical JSON into `store` and returns the RunSpec.
 
-    What is None takes the default of its type; classes default to the installed torch's fp32 class, limits to
-    1e-3 between each pair of classes. Raises `UsageError` where `data` cannot be read as text.
+    What is None takes the default of its type (`outer`: the rule that fits the codec); classes default to the
+    installed torch's fp32 class, limits to 1e-3 for each pair of classes. Raises `UsageError` where `data` cannot
+    be read as text.
     """
-    model, inner, outer = model or GptSpec(), inner or InnerSpec(), outer or OuterSpec()
+    model, inner, codec = model or GptSpec(), inner or InnerSpec(), codec or CodecSpec()
+    outer = outer or (OuterSpec() if codec.name == "sparse-2bit" else _NESTEROV)
     train, validation = split(documents(data))
     for part, text in (("training", train), ("validation", validation)):
         if len(text) <= inner.sequence:
@@ -91,7 +95,7 @@ def prepare(
         genesis_root=checkpoint.root().hex(),
         genesis_file=store.put(checkpoint.to_bytes()),
         inner=inner,
-        codec=codec or CodecSpec(),
+        codec=codec,
         outer=outer,
         frac_bits=frac_bits,
         trace=trace or TraceSpec(),

@@ -64,7 +64,7 @@ def _modulus(index: np.ndarray) -> int:
 
 
 def _interpolate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Coefficients, constant term first, of the polynomials through x, y over the field; all (proofs, 128)."""
+    """Coefficients, constant first, of the polynomials through x, y over the field; all (proofs, 128)."""
     newton, inverse = y % PRIME, _inverses()
     for j in range(1, TOP):  # divided differences
         slope = newton[:, j:] - newton[:, j - 1 : -1]

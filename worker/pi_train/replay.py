@@ -211,7 +211,7 @@ class _Audit:
         return steps
 
     def check_states(self, trace: Trace, update: UpdateFile) -> dict[int, Border]:
-        """The borders that the drawn segments need, once both ends of the slot fit C_r, update and private states."""
+        """The borders of the drawn segments, once the slot's ends fit C_r, update and private states."""
         size, last = state_bytes(self.n), self.spec.segments
         if self.reveal.state_in == ZERO:
             private = PrivateState.zeros(self.n)

@@ -1,1 +1,3 @@
-"""The agent behind `pi-validator`: takes a seat in a pool, audits the slots that it is drawn for, sits on juries."""
+"""The agent behind `pi-validator`: takes a seat in a pool, audits the slots that it is drawn for, sits on
+juries.
+"""

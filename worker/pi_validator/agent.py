@@ -1,7 +1,9 @@
-"""The validator's loop: follows the chain, serves its duties by deadline, and ends when nothing needs the seat any more.
+"""The validator's loop: follows the chain, serves its duties by deadline, and ends when nothing needs the
+seat any more.
 
-All state is on chain or in the journal, so the agent may be killed at any time: its duties are rebuilt from the chain's
-events, at a start and whenever the node was lost, since a node that restarts may have lost its last blocks.
+All state is on chain or in the journal, so the agent may be killed at any time: its duties are rebuilt from
+the chain's events, at a start and whenever the node was lost, since a node that restarts may have lost its
+last blocks.
 """
 
 import logging
@@ -27,14 +29,16 @@ MAX_BACKOFF_SECONDS = 8.0
 KEEP_ROUNDS = 2
 """Rounds behind the latest whose evidence is kept although nothing needs it."""
 EVENTS = frozenset(
-    "RoundOpened Revealed RevealsSealed SeedCaptured RoundClosed PoolEnded SeatLeft VerdictsCommitted VerdictsRevealed"
-    " CaseOpened VoteCommitted VoteRevealed".split()
+    "RoundOpened Revealed RevealsSealed SeedCaptured RoundClosed PoolEnded SeatLeft VerdictsCommitted"
+    " VerdictsRevealed CaseOpened VoteCommitted VoteRevealed".split()
 )
 
 
 @dataclass
 class Agent:
-    """One seat at work. `run` returns when the run is over, or the seat was given up, and every obligation is fulfilled."""
+    """One seat at work. `run` returns when the run is over, or the seat was given up, and every obligation is
+    fulfilled.
+    """
 
     seat: Seat
     info: SeatInfo
@@ -59,10 +63,12 @@ class Agent:
         self._told: set[tuple] = set()
         self._rebuild()
 
-    # --- the loop ------------------------------------------------------------------------------------------------------
+    # --- the loop -------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serves until done. The first Ctrl-C gives the seat up and serves what remains; the second ends at once."""
+        """Serves until done. The first Ctrl-C gives the seat up and serves what remains; the second ends at
+        once.
+        """
         before = signal.signal(signal.SIGINT, self._interrupted)
         pause = POLL_SECONDS
         try:
@@ -100,13 +106,19 @@ class Agent:
                 duty.serve(self.duties, now)
             except ContractError as error:
                 # One duty that the contract refuses must not cost the others their deadline.
-                self._tell((type(duty), duty.number, error.name), "%s %d: %s", type(duty).__name__, duty.number, error)
+                self._tell(
+                    (type(duty), duty.number, error.name),
+                    "%s %d: %s",
+                    type(duty).__name__,
+                    duty.number,
+                    error,
+                )
         if self.evaluations is not None:
             self.evaluations.serve()
         self._clean_up()
         return self._finish()
 
-    # --- following the chain -------------------------------------------------------------------------------------------
+    # --- following the chain --------------------------------------------------------------------------------
 
     def _rebuild(self) -> None:
         """Forgets what was read from the chain; the next look reads it again."""
@@ -177,7 +189,7 @@ class Agent:
         """Whether the seat has a say about a round."""
         return self.info.active_from <= round_ and (self.info.left_at == 0 or round_ < self.info.left_at)
 
-    # --- ending --------------------------------------------------------------------------------------------------------
+    # --- ending ---------------------------------------------------------------------------------------------
 
     def _give_up_seat(self) -> None:
         seat = self.seat.leave()
@@ -186,20 +198,24 @@ class Agent:
         open_rounds = [n for n, duty in sorted(self.rounds.items()) if not duty.over and self._is_live(n)]
         open_cases = [n for n, case in sorted(self.cases.items()) if not case.over]
         log.warning(
-            "the seat is given up from round %d on; still to serve: rounds %s, cases %s (Ctrl-C again ends at once; "
-            "run again to serve them)",
+            "the seat is given up from round %d on; still to serve: rounds %s, cases %s"
+            " (Ctrl-C again ends at once; run again to serve them)",
             self.info.left_at,
             open_rounds or "none",
             open_cases or "none",
         )
 
     def _finish(self) -> bool:
-        """Once the run is over or the seat was left, and all that may still name it is done: claims, leaves, releases."""
+        """Once the run is over or the seat was left, and all that may still name it is done: claims, leaves,
+        releases.
+        """
         if not (self.pool_ended or self.info.left_at):
             return False
         if any(not duty.over for n, duty in self.rounds.items() if self._is_live(n)):
             return False
-        if any(not case.over for case in self.cases.values()) or (self.evaluations and self.evaluations.pending):
+        if any(not case.over for case in self.cases.values()) or (
+            self.evaluations and self.evaluations.pending
+        ):
             return False
         pool_id, events = self.seat.pool_id, self.duties.bench.events
         if not all(self.seat.chain.is_final(pool_id, n) for n in self.rounds if self._is_live(n)):

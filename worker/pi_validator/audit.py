@@ -1,7 +1,9 @@
-"""Audits: the queue before the replay process, and what is known about one slot from the first fetch to the report.
+"""Audits: the queue before the replay process, and what is known about one slot from the first fetch to the
+report.
 
-A slot is audited once. What was found is kept, so that a jury vote about the same slot costs no second replay: the digest
-of a report binds the validator, the seed and the outcome, which are the same for its verdict and its vote.
+A slot is audited once. What was found is kept, so that a jury vote about the same slot costs no second
+replay: the digest of a report binds the validator, the seed and the outcome, which are the same for its
+verdict and its vote.
 """
 
 import logging
@@ -42,8 +44,12 @@ class ReplayQueue(threading.Thread):
         self._requests: queue.PriorityQueue[tuple] = queue.PriorityQueue()
         self._closed = False
 
-    def submit(self, request: dict[str, Any], *, priority: int, deadline: int, time_limit: float) -> Future[dict]:
-        """The future of the child's answer, or of `ReplayFailed`. `time_limit` in seconds, for each of two attempts."""
+    def submit(
+        self, request: dict[str, Any], *, priority: int, deadline: int, time_limit: float
+    ) -> Future[dict]:
+        """The future of the child's answer, or of `ReplayFailed`. `time_limit` in seconds, for each of two
+        attempts.
+        """
         future: Future[dict] = Future()
         self._requests.put((priority, deadline, next(self._order), request, time_limit, future))
         return future
@@ -121,7 +127,9 @@ class Bench:
 
 
 class SlotAudit:
-    """One audit under way. `advance` moves it on; it ends with a `report`, or with the reason why this validator abstains."""
+    """One audit under way. `advance` moves it on; it ends with a `report`, or with the reason why this
+    validator abstains.
+    """
 
     def __init__(self, bench: Bench, slot: Slot, seed: bytes):
         self.bench, self.slot, self.seed = bench, slot, seed
@@ -139,11 +147,14 @@ class SlotAudit:
 
     @property
     def decided(self) -> bool:
-        """Whether waiting longer could not change the report: anything but missing evidence or an own failure."""
+        """Whether waiting longer could not change the report: anything but missing evidence or an own
+        failure.
+        """
         return self.report is not None and self.report.outcome != Outcome.WITHHELD
 
     def advance(self, *, give_up: bool, deadline: int) -> None:
-        """Starts the replay when everything is here, or when `give_up` says that waiting is over; collects its result.
+        """Starts the replay when everything is here, or when `give_up` says that waiting is over; collects
+        its result.
 
         When the store cannot even say that something is missing, waiting never turns into an accusation.
         """
@@ -172,9 +183,7 @@ class SlotAudit:
             "evidence": str(self.evidence.folder),
             "node": self.slot.node,
             "round": self.slot.round,
-            "reveal": {
-                k: v.hex() if isinstance(v, bytes) else v for k, v in self.slot.reveal.model_dump().items()
-            },
+            "reveal": [v.hex() if isinstance(v, bytes) else v for v in self.slot.reveal.to_abi()],
             "seed": self.seed.hex(),
             "update": self.slot.update_file,
             "validator": self.bench.node,

@@ -1,7 +1,8 @@
-"""The checkpoints that audits start from: which file holds which on-chain root, and their download in the background.
+"""The checkpoints that audits start from: which file holds which on-chain root, and their download in the
+background.
 
-A file is fetched by its sha256, which is in the same event as the root. That its contents have that root is checked by the
-replay process before anything is judged from it (`replay_child.Replayer.checkpoint`).
+A file is fetched by its sha256, which is in the same event as the root. That its contents have that root is
+checked by the replay process before anything is judged from it (`replay_child.Replayer.checkpoint`).
 """
 
 import logging
@@ -21,7 +22,8 @@ class Checkpoints:
     """Files by root, in one folder each under `folder`, so that a folder can be dropped whole."""
 
     def __init__(self, folder: Path, get: Callable[[str, int], bytes], size: int, stop: threading.Event):
-        """`get(sha256, max_bytes)` reads the pool's store; `size` is a checkpoint file's exact size in bytes."""
+        """`get(sha256, max_bytes)` reads the pool's store; `size` is a checkpoint file's exact size in bytes.
+        """
         self.folder, self._get, self._size, self._stop = folder, get, size, stop
         self._files: dict[bytes, str] = {}
         self._wanted: set[bytes] = set()

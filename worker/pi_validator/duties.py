@@ -1,7 +1,8 @@
 """What a seat owes: verdicts about a round (`RoundDuty`) and a vote in a case (`CaseDuty`).
 
-Both follow one order: judge, write result and salt to the journal, commit the hash, open it once nobody may commit any more.
-`serve` does what can be done now and never waits; the agent calls it again. All times are the chain's, in seconds.
+Both follow one order: judge, write result and salt to the journal, commit the hash, open it once nobody may
+commit any more. `serve` does what can be done now and never waits; the agent calls it again. All times are
+the chain's, in seconds.
 """
 
 import logging
@@ -54,7 +55,9 @@ class Duties:
 
 
 def attempt(action: Callable[[], object], *expected: str) -> bool:
-    """Whether a transaction went through. Contract errors in `expected` mean "not now" or "somebody else did"."""
+    """Whether a transaction went through. Contract errors in `expected` mean "not now" or "somebody else
+    did".
+    """
     try:
         action()
     except ContractError as error:
@@ -127,12 +130,18 @@ class RoundDuty:
             found = [(a.slot.node, a.report) for a in self.drawn if a.report is not None]
             verdicts = [(node, report.outcome, report.digest) for node, report in found[:MAX_VERDICTS]]
             if left_out := len(self.drawn) - len(verdicts):
-                log.warning("round %d: abstaining from %d of %d verdicts", self.number, left_out, len(self.drawn))
+                log.warning(
+                    "round %d: abstaining from %d of %d verdicts", self.number, left_out, len(self.drawn)
+                )
             entry = duties.journal.write_verdicts(duties.pool_id, self.number, self.seed, verdicts)
         verdicts = [Verdict(node=n, outcome=o, digest=d) for n, o, d in entry.verdicts]
-        hash_ = duties.chain.verdicts_commitment(duties.pool_id, self.number, duties.node, verdicts, entry.salt)
+        hash_ = duties.chain.verdicts_commitment(
+            duties.pool_id, self.number, duties.node, verdicts, entry.salt
+        )
         if attempt(
-            lambda: duties.chain.commit_verdicts(duties.pool_id, self.number, hash_), "AlreadyDone", "WrongPhase"
+            lambda: duties.chain.commit_verdicts(duties.pool_id, self.number, hash_),
+            "AlreadyDone",
+            "WrongPhase",
         ):
             self.committed = True
             duties.bench.events.write("verdicts_committed", round=self.number, verdicts=len(verdicts))
@@ -189,7 +198,11 @@ class CaseDuty:
         if info.status != CaseStatus.OPEN:
             self.over = True
             duties.bench.events.write(
-                "resolved", case=self.number, round=info.round, node=info.node, status=info.status.name.lower()
+                "resolved",
+                case=self.number,
+                round=info.round,
+                node=info.node,
+                status=info.status.name.lower(),
             )
             log.info("case %d about %s: %s", self.number, info.node, info.status.name.lower())
             return
@@ -197,7 +210,13 @@ class CaseDuty:
         self.deadline = info.reveal_deadline if commits_over else info.commit_deadline
         if self.juror and not commits_over and not self.committed:
             self._judge(duties, info, now)
-        elif self.juror and commits_over and self.committed and not self.revealed and now < info.reveal_deadline:
+        elif (
+            self.juror
+            and commits_over
+            and self.committed
+            and not self.revealed
+            and now < info.reveal_deadline
+        ):
             self._reveal(duties)
         elif commits_over and (info.guilty + info.innocent == info.committed or now >= info.reveal_deadline):
             attempt(lambda: duties.chain.resolve_case(self.number), "WrongPhase")
@@ -223,8 +242,8 @@ class CaseDuty:
             )
 
     def _look(self, duties: Duties) -> SlotAudit:
-        """The audit that this vote rests on. What was missing for the verdict may be there by now, so an own audit that
-        found nothing is made once more.
+        """The audit that this vote rests on. What was missing for the verdict may be there by now, so an own
+        audit that found nothing is made once more.
         """
         if self.audit is None:
             self.inherited = (self.seed, self.slot) in duties.audits
@@ -237,7 +256,9 @@ class CaseDuty:
     def _reveal(self, duties: Duties) -> None:
         vote = duties.journal.vote(duties.pool_id, self.number, self.seed)
         if vote is None:
-            log.error("case %d: the journal has lost this validator's vote; it cannot be revealed", self.number)
+            log.error(
+                "case %d: the journal has lost this validator's vote; it cannot be revealed", self.number
+            )
             self.revealed = True
             return
         self.revealed = attempt(

@@ -1,4 +1,6 @@
-"""Held-out loss of every checkpoint, measured beside the audits and only when none waits. It is no part of the consensus."""
+"""Held-out loss of every checkpoint, measured beside the audits and only when none waits. It is no part of
+the consensus.
+"""
 
 import logging
 from concurrent.futures import Future
@@ -14,7 +16,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Evaluations:
-    """Writes the event `val_loss{round, loss, root}`: the loss of C_{round + 1} in nats per byte; round -1 is genesis."""
+    """Writes the event `val_loss{round, loss, root}`: the loss of C_{round + 1} in nats per byte; round -1 is
+    genesis.
+    """
 
     bench: Bench
     measured: set[tuple[int, str]] = field(default_factory=set)

@@ -1,14 +1,15 @@
-"""Gathers what an audit of one slot needs into one folder: the update, the trace, the private state, the drawn borders.
+"""Gathers what an audit of one slot needs into one folder: the update, the trace, the private state, the
+drawn borders.
 
-All of it is content-addressed by hashes that the worker committed to, and of sizes known from the RunSpec, so a blob is
-right, or it is not the blob. What matters is to tell "the store says that it is not there" (which, late enough, is
-withholding) from "the store cannot be asked" (which says nothing about the worker).
+All of it is content-addressed by hashes that the worker committed to, and of sizes known from the RunSpec, so
+a blob is right, or it is not the blob. What matters is to tell "the store says that it is not there" (which,
+late enough, is withholding) from "the store cannot be asked" (which says nothing about the worker).
 """
 
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,20 +40,25 @@ class Slot:
     """C_r, which the round started from on chain."""
 
 
-def announced_stores(locations: str) -> list[Store]:
+def announced_stores(locations: str) -> Sequence[Store]:
     """The stores that a worker announced: the first few well-formed base URLs of its list."""
     urls = [part.strip() for part in locations[:2048].split(",")]
-    return [HttpStore(url, tries=1, deadline=60) for url in urls if re.fullmatch(r"https?://[!-~]{1,256}", url)][:MAX_LOCATIONS]
+    return [
+        HttpStore(url, tries=1, deadline=60) for url in urls if re.fullmatch(r"https?://[!-~]{1,256}", url)
+    ][:MAX_LOCATIONS]
 
 
 class Evidence(threading.Thread):
     """Polls the stores until everything about a slot is in `folder`, or `stop` is set.
 
-    `complete` is set when nothing is missing any more, `absent` holds what the pool's own store does not have as of the
-    last time that it could be asked, and `class_id` is the worker's determinism class as soon as its trace is here.
+    `complete` is set when nothing is missing any more, `absent` holds what the pool's own store does not have
+    as of the last time that it could be asked, and `class_id` is the worker's determinism class as soon as
+    its trace is here.
     """
 
-    def __init__(self, spec: RunSpec, slot: Slot, seed: bytes, store: Store, folder: Path, stop: threading.Event):
+    def __init__(
+        self, spec: RunSpec, slot: Slot, seed: bytes, store: Store, folder: Path, stop: threading.Event
+    ):
         super().__init__(daemon=True, name=f"evidence-{slot.round}-{slot.node[:8]}")
         self.spec, self.slot, self.seed, self.store, self.folder = spec, slot, seed, store, folder
         self.stop = stop

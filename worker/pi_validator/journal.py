@@ -1,8 +1,10 @@
-"""What this validator has bound itself to: verdict lists and votes with their salts, on disk before their hash is sent.
+"""What this validator has bound itself to: verdict lists and votes with their salts, on disk before their
+hash is sent.
 
-A hash on chain that cannot be opened costs the fee and leaves a cheat unaccused; a second, different hash would be a lie.
-So an entry is written once, fsynced, and from then on is the only thing that is ever committed or revealed for its key. A
-key holds the audit seed of its round, so that entries of another chain at the same addresses are never taken for this one's.
+A hash on chain that cannot be opened costs the fee and leaves a cheat unaccused; a second, different hash
+would be a lie. So an entry is written once, fsynced, and from then on is the only thing that is ever
+committed or revealed for its key. A key holds the audit seed of its round, so that entries of another chain
+at the same addresses are never taken for this one's.
 """
 
 import json

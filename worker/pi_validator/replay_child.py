@@ -1,7 +1,8 @@
 """The replay process itself: `python -m pi_validator.replay_child FD`, started by `replay_process.py`.
 
-It ends when its parent does. It reads blobs by hash from folders, so its input is bytes and JSON; its memory is bounded
-once torch is loaded. Whatever goes wrong on this side is answered as an error, which the parent never takes for a verdict.
+It ends when its parent does. It reads blobs by hash from folders, so its input is bytes and JSON; its memory
+is bounded once torch is loaded. Whatever goes wrong on this side is answered as an error, which the parent
+never takes for a verdict.
 """
 
 import json
@@ -67,7 +68,9 @@ class Replayer:
         from pi_train.codecs import max_update_bytes
         from pi_train.replay import audit_slot
 
-        reveal = {k: v if isinstance(v, int) else bytes.fromhex(v) for k, v in request["reveal"].items()}
+        reveal = Reveal.from_abi(
+            tuple(bytes.fromhex(v) if isinstance(v, str) else v for v in request["reveal"])
+        )
         evidence = LocalStore(Path(request["evidence"]))
         damaged = []
 
@@ -88,7 +91,7 @@ class Replayer:
             self.checkpoint(request["folder"], request["checkpoint"], request["root"]),
             node=request["node"],
             round_=request["round"],
-            reveal=Reveal(**reveal),
+            reveal=reveal,
             seed=bytes.fromhex(request["seed"]),
             update=update,
             fetch=fetch,
@@ -116,7 +119,8 @@ class Replayer:
 
 
 def start(config: dict) -> Replayer:
-    """Pins the class, then loads torch, the corpus and all code that requests need; then bounds the memory."""
+    """Pins the class, then loads torch, the corpus and all code that requests need; then bounds the memory.
+    """
     from pi_sdk.errors import BlobNotFound
     from pi_sdk.types import DeterminismClass, RunSpec
     from pi_train import determinism
@@ -133,8 +137,8 @@ def start(config: dict) -> Replayer:
     spec = RunSpec.model_validate_json(Path(config["run_spec"]).read_bytes())
     corpus = load_corpus(spec.data, cached_only, Path(config["corpus"]))
     if cls.device == "cpu":
-        # Private writable memory, which is what a hostile artifact could make grow; the GPU driver reserves too much of
-        # it for such a bound to mean anything.
+        # Private writable memory, which is what a hostile artifact could make grow; the GPU driver reserves
+        # too much of it for such a bound to mean anything.
         fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         limit = int(fields["VmData"].split()[0]) * 1024 + config["memory"]
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

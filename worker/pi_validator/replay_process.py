@@ -1,10 +1,10 @@
-"""The parent's side of a validator's replay process (`replay_child.py`): one spawned child that pins the determinism class,
-imports torch once, and answers requests over a pipe.
+"""The parent's side of a validator's replay process (`replay_child.py`): one spawned child that pins the
+determinism class, imports torch once, and answers requests over a pipe.
 
-Peer data crosses the pipe as hashes only; the child reads the blobs from folders and has no key, chain or network. What a
-hostile artifact can reach is therefore a process that may be killed at any time: a child that dies, hangs or answers
-nonsense is replaced and the request asked once more; then `ReplayFailed` says that this validator could not tell, which is
-never a verdict about the worker.
+Peer data crosses the pipe as hashes only; the child reads the blobs from folders and has no key, chain or
+network. What a hostile artifact can reach is therefore a process that may be killed at any time: a child that
+dies, hangs or answers nonsense is replaced and the request asked once more; then `ReplayFailed` says that
+this validator could not tell, which is never a verdict about the worker.
 """
 
 import json
@@ -111,14 +111,16 @@ class ReplayProcess:
             self.process = None
 
     def close(self) -> None:
-        """Makes the running request fail and starts no further child; the asking thread still calls `kill`."""
+        """Makes the running request fail and starts no further child; the asking thread still calls `kill`.
+        """
         self._closed = True
         process = self.process
         if process is not None:
             process.kill()
 
     def _exchange(self, message: dict, time_limit: float) -> dict[str, Any]:
-        """One message there, one back; both JSON. `ReplayFailed` when the child is gone or the time is over."""
+        """One message there, one back; both JSON. `ReplayFailed` when the child is gone or the time is over.
+        """
         assert self._pipe is not None
         started = time.monotonic()
         try:

@@ -1,4 +1,6 @@
-"""What a pool is about, before anything is staked on it: its RunSpec, and which determinism class this machine audits in."""
+"""What a pool is about, before anything is staked on it: its RunSpec, and which determinism class this
+machine audits in.
+"""
 
 from pathlib import Path
 
@@ -13,10 +15,11 @@ MAX_SPEC_BYTES = 1 << 20
 
 
 def load_rules(client: Client, pool_id: int, store: Store, copy: Path) -> tuple[RunSpec, PoolParams]:
-    """The pool's RunSpec by the hash that is on chain, and its PoolParams. `copy` keeps the spec for the next start, which
-    then needs no store.
+    """The pool's RunSpec by the hash that is on chain, and its PoolParams. `copy` keeps the spec for the next
+    start, which then needs no store.
 
-    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (no RunSpec), `SpecMismatch` (the two disagree).
+    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (no RunSpec), `SpecMismatch` (the two
+    disagree).
     """
     expected = client.pool(pool_id).run_spec_hash
     if copy.exists() and sha256(copy.read_bytes()) == expected:
@@ -30,7 +33,9 @@ def load_rules(client: Client, pool_id: int, store: Store, copy: Path) -> tuple[
             f"the RunSpec of pool {pool_id} cannot be read: {error.errors()[0]['msg']}", "update pi-protocol"
         ) from error
     if run_spec_hash(spec) != expected:
-        raise SpecMismatch(f"the RunSpec of pool {pool_id} is not in canonical form", "do not serve this pool")
+        raise SpecMismatch(
+            f"the RunSpec of pool {pool_id} is not in canonical form", "do not serve this pool"
+        )
     params = client.pool_params(pool_id)
     params.check(spec)
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +44,8 @@ def load_rules(client: Client, pool_id: int, store: Store, copy: Path) -> tuple[
 
 
 def audit_class(spec: RunSpec, here: DeterminismClass) -> DeterminismClass:
-    """The admitted class that this machine fits and that may judge most other classes; `here` is `default_class()`.
+    """The admitted class that this machine fits and that may judge most other classes; `here` is
+    `default_class()`.
 
     Raises `SpecMismatch` when there is none.
     """

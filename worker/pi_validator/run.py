@@ -8,8 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
-from pi_sdk.client import Client
 from pi_sdk.errors import PiError, UsageError
 from pi_sdk.eventlog import EventLog
 from pi_sdk.store import HttpStore
@@ -55,27 +53,15 @@ def only_one(home: Path) -> Iterator[None]:
         yield
 
 
-def run(
-    *,
-    network: str,
-    rpc_url: str | None,
-    operator: LocalAccount | None,
-    node: LocalAccount,
-    pool_id: int,
-    home: Path,
-    faucet: bool,
-    evaluate: bool,
-    replay_memory: int,
-) -> Summary:
+def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory: int) -> Summary:
     """Serves one seat until nothing needs it any more. `replay_memory` in bytes beyond torch and the corpus.
 
-    Blocks; handles SIGINT (see `Agent.run`). Raises `PiError`s of the chain, the store, and of keys and money.
+    Blocks; handles SIGINT (see `Agent.run`). Raises `PiError`s of the chain, the store, and of keys and
+    money.
     """
+    chain, node, pool_id = seat.chain, seat.node.address, seat.pool_id
     with ExitStack() as stack:
         stack.enter_context(only_one(home))
-        chain = stack.enter_context(Client(network, node, rpc_url=rpc_url))
-        staker = stack.enter_context(Client(network, operator, rpc_url=rpc_url)) if operator else None
-        seat = Seat(chain, staker, node, pool_id)
         pool = chain.pool(pool_id)
         if pool.ended and seat.info() is None:
             raise PiError(f"pool {pool_id} has ended", "pi pool list shows the pools that are open")
@@ -113,7 +99,7 @@ def run(
         bench = Bench(
             spec=spec,
             cls=cls,
-            node=node.address,
+            node=node,
             store=store,
             checkpoints=Checkpoints(
                 folder / "checkpoints", store.get, checkpoint_bytes(n, spec.outer.rule == "nesterov"), stop
@@ -141,4 +127,4 @@ def run(
             stop=stop,
         )
         agent.run()
-        return Summary(pool_id, node.address, info.index, agent.verdicts, agent.votes, agent.claimed)
+        return Summary(pool_id, node, info.index, agent.verdicts, agent.votes, agent.claimed)

@@ -23,7 +23,9 @@ NODE_GAS = 5 * 10**16
 
 @dataclass
 class Seat:
-    """One node's seat in one pool. `chain` acts with the node key, `operator` with the operator's, where there is one."""
+    """One node's seat in one pool. `chain` acts with the node key, `operator` with the operator's, where
+    there is one.
+    """
 
     chain: Client
     operator: Client | None
@@ -45,7 +47,8 @@ class Seat:
             return
         if self.operator is None:
             raise UsageError(
-                f"node {self.node.address} has no seat in pool {self.pool_id}, and taking one needs its operator's key",
+                f"node {self.node.address} has no seat in pool {self.pool_id},"
+                " and taking one needs its operator's key",
                 "give --account NAME, or --private-key on the local network",
             )
         operator = self.operator
@@ -90,10 +93,33 @@ class Seat:
             return False
         return True
 
+    def require_operator(self) -> Client:
+        if self.operator is None:
+            raise UsageError("this needs the operator's key", "give --account NAME, or --private-key locally")
+        return self.operator
+
+    def withdraw(self) -> int:
+        """Takes out what has finished unbonding, then starts to unbond what is free. Returns what was taken
+        out.
+        """
+        operator = self.require_operator()
+        account = operator.stake_account()
+        withdrawn = 0
+        if account.unbonding and not account.open_cases and operator.now() >= account.ready_at:
+            operator.withdraw()
+            withdrawn, account = account.unbonding, operator.stake_account()
+        if account.free and not account.unbonding:  # a second request would restart the clock of the first
+            operator.request_unbond(account.free)
+        return withdrawn
+
     def locked(self) -> int:
         """Stake behind the seat, in token wei."""
         owner = self.chain.operator_of(self.node.address)
-        return self.chain.lock_of(owner, self.chain.seat_lock_id(self.pool_id, self.node.address)) if owner else 0
+        return (
+            self.chain.lock_of(owner, self.chain.seat_lock_id(self.pool_id, self.node.address))
+            if owner
+            else 0
+        )
 
     def claim(self) -> int:
         """Claims what the operator has earned, in token wei; 0 without the operator's key or without pay."""
@@ -114,7 +140,8 @@ class Seat:
             operator.mint(operator.address, short)
         elif short > 0:
             raise InsufficientFunds(
-                f"operator {operator.address} needs {missing / TOKEN:g} tokens of stake and lacks {short / TOKEN:g}",
+                f"operator {operator.address} needs {missing / TOKEN:g} tokens of stake"
+                f" and lacks {short / TOKEN:g}",
                 "get tokens (on the local network: --faucet mints them)",
             )
         operator.stake(missing)

@@ -1,26 +1,25 @@
 """The loop behind `pi-worker join`: join, follow the pool round by round, wind down, be paid.
 
-One `tick` looks at the chain and does the next thing that it asks for. A node, a store or an orchestrator that is
-away for a while makes a tick fail, and the next one tries again; nothing is kept in memory that a restart could not
-find again.
+One `tick` looks at the chain and does the next thing that it asks for. A node, a store or an orchestrator
+that is away for a while makes a tick fail, and the next one tries again; nothing is kept in memory that a
+restart could not find again.
 """
 
-import fcntl
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eth_account.signers.local import LocalAccount
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO
-from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, UsageError, WrongNetwork
+from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, WrongNetwork
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.store import HttpStore
+from pi_sdk.types import PoolParams
 from pi_train import determinism
 from pi_train.data import load_corpus
 
@@ -43,48 +42,31 @@ class Convicted(PiError):
     """A jury has convicted this node."""
 
 
-@contextmanager
-def only_one(home: Path):
-    """Keeps a second worker with the same home out: two processes must not send from one node key."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"a worker is running with {home} already", "stop it first, or give another --home"
-            ) from None
-        yield
-
-
 class Agent:
     """One node working in one pool. `connect` makes a further, read-only client; `node_gas` is wei."""
 
     def __init__(
         self,
         *,
-        chain: Client,
-        operator: Client | None,
+        member: Membership,
         connect: Callable[[], Client],
-        node: LocalAccount,
-        pool_id: int,
         home: Path,
         trainer: Trainer,
         width: int,
         node_gas: int,
         faucet: bool,
     ):
-        self.chain = chain
+        self.member = member
+        self.chain = member.chain
+        self.node = member.node
+        self.pool_id = member.pool_id
         self.connect = connect
-        self.node = node
-        self.pool_id = pool_id
         self.home = home
         self.trainer = trainer
         self.width = width
         self.node_gas = node_gas
         self.faucet = faucet
         self.events = EventLog(home)
-        self.member = Membership(chain, operator, node, pool_id)
         self.stop = threading.Event()
         self._ended_by = ""
 
@@ -101,7 +83,8 @@ class Agent:
         spec, params = load_rules(self.chain, self.pool_id, store)
         cls = choose_class(spec, determinism.default_class())
         log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
-        determinism.pin(cls)
+        if not self.member.is_in(self.member.info()):
+            determinism.pin(cls)  # before any money moves. A member that comes back may have to reveal first
         corpus = load_corpus(spec.data, store.get, self.home / "data")
 
         journal = Journal(self.home / f"pool-{self.pool_id}")
@@ -133,7 +116,7 @@ class Agent:
         finally:
             evidence.stop()
 
-    def _join(self, params) -> None:
+    def _join(self, params: PoolParams) -> None:
         new = self.member.ensure(params, width=self.width, node_gas=self.node_gas, faucet=self.faucet)
         member = self.member.info()
         assert member is not None
@@ -164,7 +147,7 @@ class Agent:
                     self.rounds.evidence.add(entry)
 
     @contextmanager
-    def _signals(self):
+    def _signals(self) -> Iterator[None]:
         """The first SIGINT or SIGTERM asks to wind down; the next one ends the process at once."""
 
         def ask(number: int, _: object) -> None:

@@ -1,4 +1,6 @@
-"""What a worker fetches: the rules of a pool, the updates of a round, and the checkpoints that it recomputes."""
+"""What a worker fetches: the rules of a pool, the updates of a round, and the checkpoints that it
+recomputes.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,8 +49,8 @@ class Closed:
 class PoolLog:
     """A pool's reveals, exclusions and closes by round, as the chain's events tell them.
 
-    `refresh` reads them anew from a little before the last round that was `done`: a node that restarts may have
-    lost its latest blocks, and what stood in them did not happen.
+    `refresh` reads them anew from a little before the last round that was `done`: a node that restarts may
+    have lost its latest blocks, and what stood in them did not happen.
     """
 
     client: Client
@@ -99,8 +101,8 @@ def _announced(args: dict) -> Announced:
 def load_rules(client: Client, pool_id: int, store: HttpStore) -> tuple[RunSpec, PoolParams]:
     """The pool's RunSpec, by the hash that is on chain, and its PoolParams.
 
-    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the two
-    disagree).
+    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the
+    two disagree).
     """
     pool = client.pool(pool_id)
     params = client.pool_params(pool_id)
@@ -168,8 +170,8 @@ class Checkpoints:
     def recompute(self, round_: int, checkpoint: Checkpoint) -> Checkpoint:
         """C_{round+1} from C_round and the updates that the close of `round` included.
 
-        Raises `StoreError` when an update is not to be had, `MalformedArtifact` when one is included that should
-        not be.
+        Raises `StoreError` when an update is not to be had, `MalformedArtifact` when one is included that
+        should not be.
         """
         contributions = [(self.update(a), a.reveal.width) for a in self.log.included(round_)]
         return outer_step(self.spec, checkpoint, contributions)
@@ -183,7 +185,9 @@ class Checkpoints:
         return update
 
     def _fetch(self, announced: Announced) -> bytes:
-        """From the pool's store, else from a store that the node announced: a stranger's URL, so tried only then."""
+        """From the pool's store, else from a store that the node announced: a stranger's URL, so tried only
+        then.
+        """
         limit = max_update_bytes(self.spec.codec, self.n)
         try:
             return self.store.get(announced.update_file, limit)

@@ -1,7 +1,7 @@
 """Three ways to be paid for work that was not done, for research: what a run does about them must be seen.
 
-Each hands a complete, well-formed slot to the agent's ordinary loop: borders, digests, losses and activation proofs that
-look right. Importing this module imports torch; see `trainer.py`.
+Each hands a complete, well-formed slot to the agent's ordinary loop: borders, digests, losses and activation
+proofs that look right. Importing this module imports torch; see `trainer.py`.
 """
 
 from dataclasses import replace
@@ -21,8 +21,8 @@ Run = TypeVar("Run", bound=SlotRun)
 class _Idle(SlotRun):
     """A slot whose steps after the first `honest` ones only pretend: the parameters stay, the counter moves.
 
-    Loss and activation proofs of such a step are genuine ones of the parameters as they stand, from a forward pass
-    over the few sequences that are proven: nothing in them shows that the step is missing.
+    Loss and activation proofs of such a step are genuine ones of the parameters as they stand, from a forward
+    pass over the few sequences that are proven: nothing in them shows that the step is missing.
     """
 
     honest = 0

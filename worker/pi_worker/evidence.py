@@ -1,7 +1,7 @@
 """Serves the evidence of audited slots while training goes on: a thread with its own read-only chain client.
 
-A worker that cannot show its evidence is judged as if it had cheated, so this also looks, until a round is final,
-whether the store still has what was uploaded.
+A worker that cannot show its evidence is judged as if it had cheated, so this also looks, until a round is
+final, whether the store still has what was uploaded.
 """
 
 import logging
@@ -28,8 +28,8 @@ RECHECK = 10.0
 class EvidenceServer(threading.Thread):
     """Watches the rounds given to `add` until they are final.
 
-    `connect` makes the thread's own client (it is entered here). An error that is no outage of the node or the store
-    ends the thread and is raised by `check` in the agent.
+    `connect` makes the thread's own client (it is entered here). An error that is no outage of the node or
+    the store ends the thread and is raised by `check` in the agent.
     """
 
     def __init__(
@@ -138,7 +138,8 @@ class EvidenceServer(threading.Thread):
             self._served[entry.round] = time.monotonic()
 
     def _evidence(self, entry: Entry, seed: bytes) -> list[tuple[str, Callable[[], bytes | None]]]:
-        """(sha256, loader) of every blob that the seed asks for: trace, state before, borders of the drawn segments.
+        """(sha256, loader) of every blob that the seed asks for: trace, state before, borders of the drawn
+        segments.
 
         Border 0 is left out: auditors rebuild it from the checkpoint and the state.
         """
@@ -155,7 +156,9 @@ class EvidenceServer(threading.Thread):
         return blobs
 
     def _offer(self, name: str, round_: int, kind: Kind, load: Callable[[], bytes | None]) -> int:
-        """Uploads a blob unless the store has it; returns the bytes sent. A blob that is lost here is left out."""
+        """Uploads a blob unless the store has it; returns the bytes sent. A blob that is lost here is left
+        out.
+        """
         if self.store.has(name):
             return 0
         try:

@@ -6,8 +6,8 @@
                         state.bin      private state after the round (moments, error feedback)
                         borders/{j}.bin
 
-A folder without a whole `journal.json`, or with a file that does not hash to what it says, does not exist for the
-agent: the round is trained again. A whole one wins, so a round never has two different updates.
+A folder without a whole `journal.json`, or with a file that does not hash to what it says, does not exist for
+the agent: the round is trained again. A whole one wins, so a round never has two different updates.
 """
 
 import os
@@ -98,7 +98,9 @@ class Journal:
         return entry
 
     def load(self, round_: int) -> Entry | None:
-        """The round's entry, or None when there is none that is whole. (`state.bin` may be pruned: see `prune`.)"""
+        """The round's entry, or None when there is none that is whole. (`state.bin` may be pruned: see
+        `prune`.)
+        """
         entry = self._entry(round_)
         if entry is None or self._read(round_, "update", entry.update) is None:
             return None
@@ -136,7 +138,8 @@ class Journal:
             _sync(path)
 
     def prune(self, round_: int, keep: set[bytes]) -> None:
-        """Forgets the borders of a round that is final, and of it and older ones the states not in `keep` (hashes).
+        """Forgets the borders of a round that is final, and of it and older ones the states not in `keep`
+        (hashes).
 
         Journal, update and trace stay: they are small, and they are the worker's own record.
         """

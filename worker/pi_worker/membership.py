@@ -1,15 +1,20 @@
-"""Keys and money of a node: registration, stake, gas, joining, leaving, and what may be claimed or freed when.
+"""Keys and money of a node: registration, stake, gas, joining, leaving, and what may be claimed or freed
+when.
 
-The operator key stakes and is paid; the node key signs the work and pays the gas of it. A node that is a member already needs
-no operator key at all.
+The operator key stakes and is paid; the node key signs the work and pays the gas of it. A node that is a
+member already needs no operator key at all.
 """
 
+import fcntl
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 from pi_sdk.client import Client
-from pi_sdk.errors import ContractError, InsufficientFunds, PiError, UsageError
+from pi_sdk.errors import ContractError, InsufficientFunds, NotFound, PiError, UsageError
 from pi_sdk.results import MemberInfo
 from pi_sdk.tx import Call
 from pi_sdk.types import PoolParams
@@ -20,9 +25,23 @@ TOKEN = 10**18
 LOCAL_CHAIN = 31337
 
 
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Keeps a second worker with the same home out: two processes must not send from one node key."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"a worker runs with {home}", "stop it first, or give another --home") from None
+        yield
+
+
 @dataclass
 class Membership:
-    """One node in one pool. `chain` acts with the node key; `operator` with the operator's, where there is one."""
+    """One node in one pool. `chain` acts with the node key; `operator` with the operator's, where there is
+    one.
+    """
 
     chain: Client
     operator: Client | None
@@ -40,15 +59,16 @@ class Membership:
     def ensure(self, params: PoolParams, *, width: int, node_gas: int, faucet: bool) -> bool:
         """Registers, stakes and joins as far as it is still needed. True when this call joined.
 
-        `node_gas` (wei) is what the node key holds afterwards at least; `faucet` mints missing test tokens (local chain).
-        Raises `UsageError` (operator key needed, or a wrong width), `InsufficientFunds`, `ContractError`.
+        `node_gas` (wei) is what the node key holds afterwards at least; `faucet` mints missing test tokens
+        (local chain). Raises `UsageError` (operator key needed, or a wrong width), `InsufficientFunds`,
+        `ContractError`.
         """
         if self.is_in(self.info()):
             self.top_up(node_gas)
             return False
         if self.operator is None:
             raise UsageError(
-                f"node {self.node.address} is not a member of pool {self.pool_id}, and joining needs its operator's key",
+                f"node {self.node.address} is no member of pool {self.pool_id}: joining needs its operator's key",
                 "give --account NAME, or --private-key on the local chain",
             )
         if not 1 <= width <= params.max_width:
@@ -127,31 +147,54 @@ class Membership:
         (self.operator or self.chain).leave(self.pool_id, self.node.address)
         return True
 
-    def settle_and_release(self) -> int:
-        """Pays what is final and frees the stake if it can be. Returns the stake that stays locked, in token wei."""
-        client = self.operator or self.chain
+    def require_operator(self) -> Client:
+        if self.operator is None:
+            raise UsageError("this needs the operator's key", "give --account NAME, or --private-key locally")
+        return self.operator
+
+    def settle(self) -> MemberInfo:
+        """Credits the pay of all final rounds to the operator."""
         member = self.info()
         if member is None:
-            raise PiError(f"node {self.node.address} has never been a member of pool {self.pool_id}")
-        client.settle(self.pool_id, self.node.address)
-        locked = self.locked(member)
-        if member.left_at and locked:
+            raise NotFound(f"node {self.node.address} has never been a member of pool {self.pool_id}")
+        (self.operator or self.chain).settle(self.pool_id, self.node.address)
+        return member
+
+    def settle_and_release(self) -> int:
+        """Settles, and frees the stake if it can be. Returns the stake that stays locked, in token wei."""
+        member = self.settle()
+        if member.left_at and member.width:
             try:
-                client.release_lock(self.pool_id, self.node.address)
+                (self.operator or self.chain).release_lock(self.pool_id, self.node.address)
             except ContractError as error:
-                if error.name not in ("StillLocked", "RoundNotFinal", "TooEarly"):
+                if error.name != "StillLocked":
                     raise
-            locked = self.locked(member)
-        return locked
+        return self.locked(member)
 
     def locked(self, member: MemberInfo) -> int:
         return self.chain.lock_of(member.operator, self.chain.worker_lock_id(self.pool_id, self.node.address))
 
     def claim(self) -> int:
-        """Claims everything that the operator has earned. 0 without the operator's key, or when there is nothing."""
+        """Claims everything that the operator has earned. 0 without the operator's key, or when there is
+        nothing.
+        """
         if self.operator is None or self.operator.earned() == 0:
             return 0
         return self.operator.claim()
+
+    def withdraw(self) -> int:
+        """Takes out what has finished unbonding, then starts to unbond what is free. Returns what was taken
+        out.
+        """
+        operator = self.require_operator()
+        account = operator.stake_account()
+        withdrawn = 0
+        if account.unbonding and not account.open_cases and operator.now() >= account.ready_at:
+            operator.withdraw()
+            withdrawn, account = account.unbonding, operator.stake_account()
+        if account.free and not account.unbonding:  # a second request would restart the clock of the first
+            operator.request_unbond(account.free)
+        return withdrawn
 
     def slashed(self, from_block: int = 0) -> list[tuple[int, int]]:
         """(block, amount in token wei) of every slash of this node's stake in this pool."""

@@ -1,7 +1,8 @@
 """One node's part in a round: train, commit, reveal, recompute the next checkpoint.
 
-What to do next follows from the chain and the journal alone, so a step that failed, or a process that was killed anywhere,
-goes on where it was: a commitment is opened from the journal, a round without one is trained again with the same result.
+What to do next follows from the chain and the journal alone, so a step that failed, or a process that was
+killed anywhere, goes on where it was: a commitment is opened from the journal, a round without one is trained
+again with the same result.
 """
 
 import logging
@@ -18,6 +19,7 @@ from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo, RecordInfo
 from pi_sdk.store import HttpStore
 from pi_sdk.types import DeterminismClass, Phase, PoolParams, RecordStatus, Reveal, RunSpec
+from pi_train import determinism
 from pi_train.codecs import UpdateFile
 from pi_train.data import Corpus
 from pi_train.outer import Checkpoint
@@ -49,7 +51,9 @@ def is_expected(member: MemberInfo, round_: int) -> bool:
 
 @dataclass
 class RoundWorker:
-    """The work of one node in one pool. Every method may raise `ChainError` or `StoreError` and be called again."""
+    """The work of one node in one pool. Every method may raise `ChainError` or `StoreError` and be called
+    again.
+    """
 
     chain: Client
     store: HttpStore
@@ -134,7 +138,9 @@ class RoundWorker:
     # --- the running round ------------------------------------------------------------------------------
 
     def work(self, pool: PoolInfo, member: MemberInfo) -> bool:
-        """Does what the running round asks of this node now. True while a commitment of it can still be opened."""
+        """Does what the running round asks of this node now. True while a commitment of it can still be
+        opened.
+        """
         round_ = pool.next_round - 1
         if round_ < 0 or pool.phase not in (Phase.COMMIT, Phase.REVEAL) or not is_expected(member, round_):
             return False
@@ -168,7 +174,9 @@ class RoundWorker:
         return entry if own[:COMMITMENT_PREFIX] == record.commitment[:COMMITMENT_PREFIX] else None
 
     def _trained(self, round_: int, member: MemberInfo) -> Entry | None:
-        """The round's entry: from the journal when a whole one is there, else trained now. None: broken off."""
+        """The round's entry: from the journal when a whole one is there, else trained now. None: broken
+        off.
+        """
         checkpoint = self.checkpoint
         assert checkpoint is not None and self.at == round_
         root = checkpoint.root()
@@ -181,6 +189,7 @@ class RoundWorker:
             log.warning(
                 "the private state of the last reveal is not in %s: starting from zeros", self.journal.root
             )
+        determinism.pin(self.cls)
         self.events.write("training", round=round_)
         try:
             result = self.trainer(

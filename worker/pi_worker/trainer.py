@@ -40,7 +40,9 @@ Trainer = Callable[[SlotJob], "SlotResult"]
 
 
 def trainer(cheat: str | None) -> Trainer:
-    """The honest trainer, or one of `cheats.py`. torch is imported with the first slot: it is pinned by then."""
+    """The honest trainer, or one of `cheats.py`. torch is imported with the first slot: it is pinned by
+    then.
+    """
 
     def run(job: SlotJob) -> "SlotResult":
         if cheat is None:

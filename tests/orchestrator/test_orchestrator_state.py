@@ -1,0 +1,284 @@
+"""The state machine alone: any order of events, and a toy ledger that does what it asks for."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pi_orchestrator.db import Database
+from pi_orchestrator.state import (
+    CaptureSeed,
+    CloseRound,
+    Deferred,
+    Fact,
+    OpenRound,
+    ReportMiss,
+    ResolveCase,
+    SealReveals,
+    State,
+    Tick,
+    artifacts_over,
+    deadlines,
+    evidence_over,
+    replay,
+    step,
+)
+
+NODES = ("0xA", "0xB", "0xC")
+PARAMS = {
+    "orchestrator": "0xOrchestrator",
+    "rounds": 3,
+    "reveal_window": 10,
+    "vote_window": 20,
+    "vote_reveal_window": 5,
+}
+REVEAL = {"width": 1, "norm": 5, "update_root": "0x01"}
+
+
+def created(pool: int, **params: int) -> Fact:
+    args = {"pool_id": pool, "creator": "0xCreator", "run_spec_hash": "0x02", "genesis_root": "0x03"}
+    return Fact("PoolCreated", 1, 1, {**args, "params": {**PARAMS, **params}})
+
+
+def fact_args(name: str, pool: int, number: int, node: str, small: int) -> dict:
+    args = {"pool_id": pool, "round": number, "node": node, "operator": node + "o", "case_id": small}
+    args |= {"width": 1, "active_from": number, "left_at": number + 1, "seat": small, "root": "0x04"}
+    args |= {"start_root": "0x05", "commit_deadline": 100 + small, "expected": 3, "commitment": "0x06"}
+    args |= {"reveal": REVEAL, "update_file": "0x07", "locations": "", "revealed": small, "seed": "0x08"}
+    args |= {
+        "seed_block": small,
+        "checkpoint_file": "0x09",
+        "reason": 1,
+        "in_a_row": small,
+        "jury": ["0xJ"] * small,
+    }
+    return args
+
+
+NAMES = """Joined Left Convicted SeatTaken PoolEnded RoundOpened Committed CommitPhaseEnded Revealed RevealedLate
+    RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed Missed CaseOpened VoteCommitted VoteRevealed
+    CaseResolved RoundFinal""".split()
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Fact:
+    name = draw(st.sampled_from(NAMES))
+    args = fact_args(
+        name,
+        draw(st.integers(1, 3)),
+        draw(st.integers(0, 3)),
+        draw(st.sampled_from(NODES)),
+        draw(st.integers(0, 4)),
+    )
+    time = draw(st.integers(0, 200))
+    return Fact(name, time, time, args)
+
+
+ticks = st.builds(Tick, now=st.integers(0, 300), block=st.integers(0, 300), clock=st.floats(0, 100))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(facts(), ticks), max_size=60))
+def test_any_order_of_events(events: list[Fact | Tick]):
+    state, kept, opened = State(), [created(1), created(2)], Counter()
+    for fact in kept:
+        state, _ = step(state, fact)
+    for event in events:
+        before = state
+        state, actions = step(state, event)
+        if isinstance(event, Fact):
+            assert actions == ()
+            if state is not before:
+                kept.append(event)
+        for action in actions:
+            assert action in state.pending
+            if isinstance(action, ResolveCase):
+                assert event.now >= state.cases[action.case].deadline
+                continue
+            pool = state.pools[action.pool]
+            current = pool.current
+            match action:
+                case OpenRound(_, number):
+                    opened[action] += 1
+                    assert not pool.ended_at and number < PARAMS["rounds"]
+                    assert number == (current.number + 1 if current else 0)
+                    assert current is None or current.closed_at
+                case SealReveals(_, number):
+                    assert (
+                        not pool.rounds[number].sealed_at and event.now > pool.rounds[number].commit_deadline
+                    )
+                case CloseRound(_, number):
+                    assert pool.rounds[number].sealed_at and not pool.rounds[number].closed_at
+                case CaptureSeed(_, number):
+                    assert pool.rounds[number].sealed_at and not pool.rounds[number].seed
+                case ReportMiss(_, number, node):
+                    assert pool.rounds[number].closed_at and node not in pool.rounds[number].reveals
+    assert not opened or max(opened.values()) == 1  # nothing was deferred: each round is opened once
+    assert replay(kept) == replace(state, pending={})
+    assert set(state.pools) == {1, 2}
+
+
+def test_a_deferred_action_comes_back_when_its_time_has_come():
+    state = replay([created(1)])
+    action = OpenRound(1, 0)
+    state, actions = step(state, Tick(5, 5, 0.0))
+    assert actions == (action,)
+    state, actions = step(state, Tick(6, 6, 1.0))
+    assert actions == ()
+    state, _ = step(state, Deferred(action, 2.0))
+    assert step(state, Tick(7, 7, 1.9))[1] == ()
+    assert step(state, Tick(7, 7, 2.0))[1] == (action,)
+    # An action that is no longer due is forgotten, and its late deferral changes nothing.
+    state, _ = step(state, Fact("PoolEnded", 8, 8, {"pool_id": 1}))
+    state, actions = step(state, Tick(9, 9, 9.0))
+    assert actions == () and state.pending == {}
+    assert step(state, Deferred(action, 10.0))[0] is state
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_run_on_a_toy_ledger_comes_to_its_end(data: st.DataObject):
+    """Whoever commits or reveals, every round is opened, sealed and closed once, and every miss reported."""
+    ledger = _ToyLedger(data)
+    state = replay([created(1)])
+    log = [created(1)]
+
+    def take(new: list[Fact]) -> None:
+        nonlocal state
+        log.extend(new)
+        for fact in new:
+            state, _ = step(state, fact)
+
+    take([ledger.fact("Joined", node=node, operator=node, width=1, active_from=0) for node in NODES])
+    for _ in range(400):
+        state, actions = step(state, Tick(ledger.now, ledger.block, float(ledger.block)))
+        for action in actions:
+            if data.draw(st.integers(0, 5)) == 0:
+                state, _ = step(state, Deferred(action, ledger.block + 2.0))
+            else:
+                take(ledger.execute(action))
+        take(ledger.workers(state))
+        if data.draw(st.integers(0, 9)) == 0:  # a crash: only the log is left
+            state = replay(log)
+        waits = [t for t in deadlines(state) if t > ledger.now]
+        ledger.pass_time(min(waits) if waits and data.draw(st.booleans()) else ledger.now + 1)
+        if state.pools[1].ended_at and not step(state, Tick(ledger.now, ledger.block, 1e9))[1]:
+            break
+    pool = state.pools[1]
+    assert pool.ended_at and sorted(pool.rounds) == [0, 1, 2]
+    assert ledger.done[OpenRound] == ledger.done[CloseRound] == 3
+    for round_ in pool.rounds.values():
+        assert round_.seed and round_.closed_at
+        assert set(round_.missed) == set(NODES) - set(round_.reveals)
+
+
+class _ToyLedger:
+    """Rounds as the contract has them, as far as the state machine can see."""
+
+    def __init__(self, data: st.DataObject):
+        self.data, self.now, self.block = data, 10, 10
+        self.done: Counter[type] = Counter()
+        self.plans: dict[int, dict[str, int]] = {}
+
+    def pass_time(self, until: int) -> None:
+        self.block += max(1, until - self.now)
+        self.now = until
+
+    def fact(self, name: str, **args: object) -> Fact:
+        return Fact(name, self.block, self.now, {"pool_id": 1, **args})
+
+    def execute(self, action: object) -> list[Fact]:
+        self.done[type(action)] += 1
+        self.pass_time(self.now + 1)
+        match action:
+            case OpenRound(_, number):
+                self.plans[number] = {n: self.data.draw(st.integers(0, 2)) for n in NODES}
+                return [
+                    self.fact(
+                        "RoundOpened",
+                        round=number,
+                        start_root="0x",
+                        commit_deadline=self.now + 20,
+                        expected=3,
+                    )
+                ]
+            case SealReveals(_, number):
+                return [self.fact("RevealsSealed", round=number, revealed=0, seed_block=self.block + 1)]
+            case CaptureSeed(_, number):
+                return [self.fact("SeedCaptured", round=number, seed="0x11")]
+            case CloseRound(_, number):
+                closed = [self.fact("RoundClosed", round=number, root="0x", checkpoint_file="0x")]
+                return closed + ([self.fact("PoolEnded")] if number == 2 else [])
+            case ReportMiss(_, number, node):
+                return [self.fact("Missed", round=number, node=node, in_a_row=1, penalty=0)]
+        raise AssertionError(action)
+
+    def workers(self, state: State) -> list[Fact]:
+        """One thing that a worker does: plan 0 stays away, 1 commits, 2 commits and reveals."""
+        current = state.pools[1].current
+        if current is None or current.sealed_at:
+            return []
+        plan = self.plans[current.number]
+        waiting = [n for n in NODES if plan[n] and n not in current.committed]
+        if waiting and self.now <= current.commit_deadline:
+            fact = [self.fact("Committed", round=current.number, node=waiting[0], commitment="0x")]
+            if len(current.committed) == 2:
+                fact.append(self.fact("CommitPhaseEnded", round=current.number, committed=3))
+            return fact
+        in_reveal = len(current.committed) == 3 or self.now > current.commit_deadline
+        waiting = [n for n in current.committed if plan[n] == 2 and n not in current.reveals]
+        if waiting and in_reveal and self.now <= current.reveal_deadline:
+            args = {"reveal": REVEAL, "update_file": "0x", "locations": ""}
+            fact = [self.fact("Revealed", round=current.number, node=waiting[0], **args)]
+            if len(current.reveals) + 1 == len(current.committed):
+                fact.append(
+                    self.fact("RevealsSealed", round=current.number, revealed=1, seed_block=self.block + 1)
+                )
+            return fact
+        return []
+
+
+def test_retention_waits_for_finality_and_cases():
+    opened = Fact("RoundOpened", 5, 5, fact_args("RoundOpened", 1, 0, "0xA", 1))
+    case = Fact("CaseOpened", 6, 6, fact_args("CaseOpened", 1, 0, "0xA", 3))
+    final = Fact("RoundFinal", 8, 100, {"pool_id": 1, "round": 0})
+    resolved = Fact("CaseResolved", 9, 110, {"case_id": 3, "status": 2})
+    ended = Fact("PoolEnded", 9, 90, {"pool_id": 1})
+    log = [created(1), opened, ended]
+    assert not evidence_over(replay(log), 1, 0, 10_000, 60)
+    assert not artifacts_over(replay(log), 1, 10_000, 500)
+    assert not evidence_over(replay([*log, case, final]), 1, 0, 10_000, 60)
+    assert not artifacts_over(replay([*log, case, final]), 1, 10_000, 500)
+    over = replay([*log, case, final, resolved])
+    assert not evidence_over(over, 1, 0, 159, 60) and evidence_over(over, 1, 0, 160, 60)
+    assert not artifacts_over(over, 1, 599, 500) and artifacts_over(over, 1, 600, 500)
+
+
+def test_votes_bring_a_case_to_its_end_early():
+    case = Fact("CaseOpened", 6, 100, fact_args("CaseOpened", 1, 0, "0xA", 2))
+    state = replay([created(1), case])
+    assert list(deadlines(state)) == [125]
+    votes = [Fact("VoteCommitted", 7, t, {"case_id": 2, "juror": "0xJ"}) for t in (101, 103)]
+    assert list(deadlines(replay([created(1), case, *votes]))) == [108]
+    votes += [Fact("VoteRevealed", 7, t, {"case_id": 2, "juror": "0xJ"}) for t in (104, 105)]
+    state = replay([created(1), case, *votes])
+    assert ResolveCase(2) in step(state, Tick(105, 9, 0.0))[1]
+
+
+def test_the_database_gives_back_what_it_took_and_forgets_what_was_rewound(tmp_path: Path):
+    log = [created(1)] + [
+        Fact("RoundOpened", b, b, fact_args("RoundOpened", 1, b - 5, "0xA", 1)) for b in (5, 6, 7)
+    ]
+    db = Database(tmp_path / "db")
+    db.append(log[:2], (5, "0xfive"))
+    db.append(log[2:], (7, "0xseven"))
+    db.close()
+    db = Database(tmp_path / "db")
+    assert db.facts() == log and replay(db.facts()) == replay(log)
+    assert db.cursors() == [(7, "0xseven"), (5, "0xfive")]
+    db.rewind(5)
+    assert db.facts() == log[:2] and db.cursors() == [(5, "0xfive")]
+    db.append(log[2:3], (6, "0xother"))
+    assert db.facts() == log[:3]
+    db.close()

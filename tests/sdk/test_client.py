@@ -1,0 +1,297 @@
+"""A run's whole life through `Client`, on a real chain: the honest are paid, the cheat is slashed, the money adds up."""
+
+from collections.abc import Callable
+
+import pytest
+from chain import Anvil
+from small_pool import STORE, TOKEN, Participant, make_hash, make_pool, opened, participant, run_spec
+
+from pi_sdk import (
+    CaseStatus,
+    Client,
+    ContractError,
+    InsufficientFunds,
+    NotFound,
+    Outcome,
+    Phase,
+    PoolParams,
+    RecordStatus,
+    SpecMismatch,
+    UsageError,
+    Verdict,
+    local_deployment,
+)
+from pi_sdk.codec import run_spec_hash
+
+Someone = Callable[..., Client]
+
+
+def play_round(creator: Client, pool_id: int, workers: list[Participant]) -> int:
+    """Opens a round, lets everybody commit and reveal honestly formed values, and closes it."""
+    creator.open_round(pool_id, 60)
+    pool = creator.pool(pool_id)
+    number = pool.next_round - 1
+    assert pool.phase == Phase.COMMIT
+    reveals = {}
+    for w in workers:
+        member = creator.member(pool_id, w.node)
+        assert member is not None
+        reveals[w.node] = opened(pool.checkpoint_root, w.node, number, member.state_out)
+        w.client.commit(pool_id, w.client.commitment(pool_id, number, w.node, reveals[w.node]))
+    assert creator.pool(pool_id).phase == Phase.REVEAL
+    for w in workers:
+        w.client.reveal(pool_id, reveals[w.node], make_hash("file", w.node).hex(), f"{STORE},http://mirror")
+    assert creator.pool(pool_id).phase == Phase.SEALED
+    creator.close_round(pool_id, make_hash("root", number), make_hash("checkpoint", number).hex())
+    return number
+
+
+def judge(validators: list[Participant], pool_id: int, round_: int, guilty: str) -> None:
+    """Every seat commits and reveals its verdicts."""
+    salt = make_hash("verdicts", round_)
+    verdicts = {}
+    for v in validators:
+        workers = v.client.nodes(pool_id)
+        drawn = [w for w in workers if v.node in v.client.auditors_of(pool_id, round_, w)]
+        verdicts[v.node] = [
+            Verdict(
+                node=w,
+                outcome=Outcome.MISMATCH if w == guilty else Outcome.ACCEPT,
+                digest=make_hash(v.node, w),
+            )
+            for w in drawn
+        ]
+        v.client.commit_verdicts(
+            pool_id, round_, v.client.verdicts_commitment(pool_id, round_, v.node, verdicts[v.node], salt)
+        )
+    for v in validators:
+        v.client.reveal_verdicts(pool_id, round_, verdicts[v.node], salt)
+
+
+def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
+    creator = someone()
+    pool_id = make_pool(creator, rounds=2)
+    workers = [participant(someone, 150 * TOKEN) for _ in range(3)]
+    validators = [participant(someone, 100 * TOKEN) for _ in range(4)]
+    cheat = workers[-1]
+
+    pool = creator.pool(pool_id)
+    assert pool.run_spec_hash == run_spec_hash(run_spec(2))
+    assert (pool.creator, pool.store_uri, pool.phase) == (creator.address, STORE, Phase.IDLE)
+    params = creator.pool_params(pool_id)
+    assert params.audit_rate == 10_000 and params.orchestrator == creator.address
+
+    for w in workers:
+        w.operator.join(pool_id, w.node)
+    for i, v in enumerate(validators):
+        assert v.operator.take_seat(pool_id, v.node) == i
+    assert creator.nodes(pool_id) == [w.node for w in workers]
+    assert [s.node for s in creator.seats(pool_id)] == [v.node for v in validators]
+    account = cheat.operator.stake_account()
+    assert (account.bonded, account.locked, account.free) == (150 * TOKEN, 100 * TOKEN, 50 * TOKEN)
+    lock = creator.worker_lock_id(pool_id, cheat.node)
+    assert creator.lock_of(cheat.operator.address or "", lock) == 100 * TOKEN
+
+    round_ = play_round(creator, pool_id, workers)
+    assert creator.round(pool_id, round_).revealed == 3
+    assert creator.record(pool_id, round_, cheat.node).status == RecordStatus.REVEALED
+    assert creator.pool(pool_id).checkpoint_root == make_hash("root", 0)
+
+    chain.mine(2)
+    creator.capture_seed(pool_id, round_)
+    assert creator.is_audited(pool_id, round_, cheat.node)
+    judge(validators, pool_id, round_, guilty=cheat.node)
+    assert creator.is_final(pool_id, round_)
+    verdict_round = creator.verdict_round(pool_id, round_)
+    assert verdict_round.committed == verdict_round.revealed == 4
+
+    case_id = creator.case_about(pool_id, round_, cheat.node)
+    case = creator.case(case_id)
+    assert (case.pool_id, case.node, case.fault, case.status) == (
+        pool_id,
+        cheat.node,
+        Outcome.MISMATCH,
+        CaseStatus.OPEN,
+    )
+    jury = creator.jury_of(case_id)
+    salt = make_hash("vote")
+    jurors = [v for v in validators if v.node in jury]
+    assert len(jurors) == case.jurors == 3
+    for v in jurors:
+        digest = make_hash("digest", v.node)
+        v.client.commit_vote(
+            case_id, v.client.vote_commitment(case_id, v.node, Outcome.MISMATCH, digest, salt)
+        )
+    for v in jurors:
+        v.client.reveal_vote(case_id, Outcome.MISMATCH, make_hash("digest", v.node), salt)
+    creator.resolve_case(case_id)
+    assert creator.case(case_id).status == CaseStatus.CONVICTED
+
+    # the cheat lost its slash and its pay, and is out
+    member = creator.member(pool_id, cheat.node)
+    assert member is not None and member.convicted
+    assert cheat.operator.stake_account().bonded == 100 * TOKEN
+    assert creator.settle(pool_id, cheat.node).logs == ()
+    assert creator.total_earned(cheat.operator.address) == 0
+
+    # the honest are paid for the first round, whose record settle finds final
+    worker = workers[0]
+    creator.settle(pool_id, worker.node)
+    assert worker.operator.earned() == params.price_per_slot
+    assert worker.operator.claim() == params.price_per_slot
+    assert worker.operator.token_balance() == params.price_per_slot
+    assert (worker.operator.earned(), worker.operator.total_earned()) == (0, params.price_per_slot)
+    assert sum(creator.total_earned(v.operator.address) for v in validators) > 0
+
+    # the last round ends the pool
+    play_round(creator, pool_id, workers[:2])
+    assert creator.pool(pool_id).ended
+    chain.mine(2)
+    creator.capture_seed(pool_id, 1)
+    judge(validators, pool_id, 1, guilty="")
+
+    for w in workers[:2]:
+        w.operator.leave(pool_id, w.node)
+        w.operator.release_lock(pool_id, w.node)
+        assert w.operator.stake_account().locked == 0
+    creator.settle(pool_id, workers[1].node)
+    for seat in creator.seats(pool_id):
+        v = validators[seat.index]
+        v.operator.leave_seat(pool_id, seat.index)
+        v.operator.release_seat(pool_id, seat.index)
+        assert v.operator.stake_account().locked == 0
+
+    # whatever is left goes back to the creator, and the books agree
+    budget = creator.budget(pool_id)
+    assert budget.reserved == 0 and budget.free > 0
+    assert creator.refund_pool(pool_id) == budget.free == creator.token_balance()
+    assert creator.budget(pool_id).free == 0
+
+    operator = workers[0].operator
+    operator.request_unbond(150 * TOKEN)
+    with pytest.raises(ContractError) as refused:
+        operator.withdraw()
+    assert refused.value.name == "StillUnbonding"
+    chain.mine(seconds=operator.unbonding_time() + 1)
+    operator.withdraw()
+    assert operator.stake_account().bonded == 0
+    assert operator.token_balance() == 150 * TOKEN + 2 * params.price_per_slot - operator.earned()
+
+
+def test_the_contracts_are_where_every_program_expects_them(chain: Anvil):
+    with Client("local", rpc_url=chain.url) as client:
+        assert client.deployment == local_deployment()
+        assert client.deployed()
+
+
+def test_commitments_are_what_the_contract_recomputes(someone: Someone):
+    """A reveal that differs in one field is refused, so all of them are in the hash."""
+    creator = someone()
+    pool_id = make_pool(creator)
+    worker, seat = participant(someone, 100 * TOKEN), participant(someone, 100 * TOKEN)
+    worker.operator.join(pool_id, worker.node)
+    seat.operator.take_seat(pool_id, seat.node)
+    creator.open_round(pool_id, 60)
+    reveal = opened(make_hash("genesis"), worker.node, 0)
+    worker.client.commit(pool_id, worker.client.commitment(pool_id, 0, worker.node, reveal))
+    with pytest.raises(ContractError) as refused:
+        other = reveal.model_copy(update={"norm": reveal.norm + 1})
+        worker.client.reveal(pool_id, other, make_hash("file").hex(), STORE)
+    assert refused.value.name == "CommitmentMismatch"
+    receipt = worker.client.reveal(pool_id, reveal, make_hash("file").hex(), STORE)
+    args = receipt.event("Revealed").args
+    assert args["reveal"]["norm"] == reveal.norm and args["reveal"]["state_out"] == reveal.state_out
+    assert args["update_file"] == make_hash("file") and args["locations"] == STORE
+
+
+def test_a_miss_is_reported_once_the_round_is_closed(chain: Anvil, someone: Someone):
+    creator = someone()
+    pool_id = make_pool(creator)
+    workers = [participant(someone, 100 * TOKEN) for _ in range(2)]
+    seat = participant(someone, 100 * TOKEN)
+    seat.operator.take_seat(pool_id, seat.node)
+    for w in workers:
+        w.operator.join(pool_id, w.node)
+    creator.open_round(pool_id, 60)
+    reveal = opened(make_hash("genesis"), workers[0].node, 0)
+    workers[0].client.commit(pool_id, workers[0].client.commitment(pool_id, 0, workers[0].node, reveal))
+    chain.mine(seconds=61)
+    workers[0].client.reveal(pool_id, reveal, make_hash("file").hex(), STORE)
+    excluded = [(workers[0].node, 1)]
+    creator.close_round(pool_id, make_hash("genesis"), make_hash("genesis file").hex(), excluded)
+    assert creator.record(pool_id, 0, workers[0].node).status == RecordStatus.EXCLUDED
+    creator.report_miss(pool_id, 0, workers[1].node)
+    member = creator.member(pool_id, workers[1].node)
+    assert member is not None and member.missed == 1
+
+
+def test_a_round_without_commitments_is_sealed_by_anybody(chain: Anvil, someone: Someone):
+    creator = someone()
+    pool_id = make_pool(creator)
+    worker, seat = participant(someone, 100 * TOKEN), participant(someone, 100 * TOKEN)
+    worker.operator.join(pool_id, worker.node)
+    seat.operator.take_seat(pool_id, seat.node)
+    creator.open_round(pool_id, 60)
+    chain.mine(seconds=61)
+    worker.client.seal_reveals(pool_id)
+    assert creator.pool(pool_id).phase == Phase.SEALED
+
+
+def test_contract_errors_arrive_with_name_arguments_and_a_hint(someone: Someone):
+    creator, poor = someone(), participant(someone, 10 * TOKEN)
+    pool_id = make_pool(creator)
+    with pytest.raises(ContractError) as refused:
+        poor.operator.join(pool_id, poor.node)
+    assert refused.value.name == "InsufficientFreeStake"
+    assert refused.value.args_ == (10 * TOKEN, 100 * TOKEN)
+    assert "stake more" in str(refused.value)
+    with pytest.raises(ContractError) as refused:
+        creator.commit(pool_id, make_hash("x"))
+    assert refused.value.name == "WrongPhase" and refused.value.args_ == (Phase.IDLE,)
+    with pytest.raises(ContractError) as refused:
+        creator.leave(pool_id, poor.node)
+    assert (refused.value.name, refused.value.args_) == ("NotMember", (poor.node,))
+    with pytest.raises(ContractError) as refused:
+        someone().register_node(poor.key)
+    assert (refused.value.name, refused.value.args_) == ("AlreadyRegistered", (poor.operator.address,))
+
+
+def test_what_is_not_there_is_not_found(someone: Someone):
+    client = someone()
+    for call in (
+        lambda: client.pool(10**6),
+        lambda: client.pool_params(10**6),
+        lambda: client.fund_pool(10**6, 1),
+        lambda: client.open_round(10**6, 60),
+        lambda: client.case(10**6),
+    ):
+        with pytest.raises(NotFound):
+            call()
+    pool_id = make_pool(client)
+    stranger = "0x" + "11" * 20
+    assert client.operator_of(stranger) is None
+    assert client.member(pool_id, stranger) is None
+    assert client.round(pool_id, 7).opened_at == 0
+    assert client.record(pool_id, 7, stranger).status == RecordStatus.NONE
+    with pytest.raises(UsageError, match="no address"):
+        client.member(pool_id, "0x1234")
+
+
+def test_too_few_tokens_are_named_before_anything_is_sent(someone: Someone):
+    client = someone(tokens=5 * TOKEN)
+    nonce = client.rpc.integer("eth_getTransactionCount", client.address, "latest")
+    with pytest.raises(InsufficientFunds, match="holds 5 tokens, needs 6"):
+        client.stake(6 * TOKEN)
+    assert client.rpc.integer("eth_getTransactionCount", client.address, "latest") == nonce
+    client.stake(5 * TOKEN)
+    client.request_unbond(2 * TOKEN)
+    assert (client.stake_account().bonded, client.stake_account().unbonding) == (3 * TOKEN, 2 * TOKEN)
+    client.rebond()
+    assert client.stake_account().unbonding == 0
+
+
+def test_a_pool_that_contradicts_its_run_spec_is_not_created(someone: Someone):
+    creator = someone()
+    params = PoolParams(orchestrator=creator.address or "", rounds=3)
+    with pytest.raises(SpecMismatch, match="rounds is 3 in the pool and 2"):
+        creator.create_pool(run_spec(2), params, STORE)

@@ -1,0 +1,212 @@
+"""A small pool on a real chain for the worker's tests: anvil, the contracts and `pi-orchestrator serve` as
+processes.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from chain import Anvil, anvil, free_port
+from eth_account import Account
+from pi_sdk.client import Client
+from pi_sdk.codec import run_spec_hash
+from pi_sdk.eventlog import read_events
+from pi_sdk.networks import derived_key, dev_key
+from pi_sdk.store import HttpStore, LocalStore
+from pi_sdk.types import AuditSpec, GptSpec, InnerSpec, PoolParams, RunSpec, TraceSpec
+from pi_train.prepare import prepare
+
+PATIENCE = 120
+BIN = Path(sys.executable).parent
+
+
+def wait_for(what: str, probe: Callable[[], object], seconds: float = PATIENCE) -> object:
+    """Polls until `probe` gives something; fails with `what` when it does not."""
+    give_up = time.monotonic() + seconds
+    while not (found := probe()):
+        assert time.monotonic() < give_up, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Program:
+    """One of our programs, its home and its log."""
+
+    def __init__(self, home: Path, argv: Sequence[object], environment: dict[str, str]):
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.log = home / "log"
+        with self.log.open("ab") as out:
+            self.popen = subprocess.Popen(
+                [str(a) for a in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            )
+
+    def events(self, name: str | None = None) -> list[dict]:
+        return [e for e in read_events(self.home) if name in (None, e["event"])]
+
+    def wait_for(self, name: str, **fields: object) -> dict:
+        """The first event of that name with these fields. Fails when the program ends without it."""
+
+        def look() -> dict | None:
+            found = [e for e in self.events(name) if fields.items() <= e.items()]
+            ended = self.popen.poll()
+            assert found or ended is None, f"ended with {ended} before {name} {fields}: {self.tail()}"
+            return found[0] if found else None
+
+        found = wait_for(f"{name} {fields}", look)
+        assert isinstance(found, dict)
+        return found
+
+    def end(self, code: int = 0) -> None:
+        """Waits for the program's end, and for that exit code."""
+        assert self.popen.wait(PATIENCE) == code, self.tail()
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self.popen.send_signal(number)
+        if number == signal.SIGKILL:
+            self.popen.wait()
+
+
+class TestNetwork:
+    """A chain with our contracts and an orchestrator. Keys are derived; everybody has gas."""
+
+    __test__ = False
+
+    def __init__(self, folder: Path, chain: Anvil):
+        self.folder = folder
+        self.chain = chain
+        self.port = free_port()
+        self.store_url = f"http://127.0.0.1:{self.port}"
+        self.programs: list[Program] = []
+        with Client("local", Account.from_key(dev_key(0)), rpc_url=chain.url, poll=0.05) as deployer:
+            deployer.deploy()
+        self.creator = Client("local", self.key("creator"), rpc_url=chain.url, poll=0.05)
+        chain.give_gas(self.creator.sender.address)
+
+    def key(self, role: str, i: int = 0):
+        return Account.from_key(derived_key(0, role, i))
+
+    def start(self, name: str, argv: Sequence[object], **environment: str) -> Program:
+        program = Program(self.folder / name, argv, environment)
+        self.programs.append(program)
+        return program
+
+    def start_orchestrator(self) -> Program:
+        key = self.key("orchestrator")
+        self.chain.give_gas(key.address)
+        program = self.start(
+            "orchestrator",
+            [BIN / "pi-orchestrator", "serve", "--rpc-url", self.chain.url, "--port", self.port]
+            + ["--home", self.folder / "orchestrator"],
+            PI_PRIVATE_KEY="0x" + key.key.hex(),
+        )
+
+        def answers() -> bool:
+            assert program.popen.poll() is None, program.tail()
+            try:
+                return HttpStore(self.store_url, tries=1).has("0" * 64) is False
+            except Exception:
+                return False
+
+        wait_for("the orchestrator's store", answers)
+        return program
+
+    def pool(self, rounds: int = 2, **params: int) -> tuple[int, RunSpec]:
+        """A funded pool around a model of a few thousand parameters."""
+        texts = self.folder / "texts"
+        texts.mkdir(exist_ok=True)
+        for i in range(60):
+            (texts / f"{i}.txt").write_text(f"{i} the quick brown fox jumps over the lazy dog\n" * 20)
+        local = LocalStore(self.folder / "artifacts")
+        spec = prepare(
+            store=local,
+            rounds=rounds,
+            data=texts,
+            model=GptSpec(layers=1, heads=2, width=32, context=32),
+            inner=InnerSpec(steps=4, batch=2, sequence=32, warmup=0),
+            trace=TraceSpec(segment=2),
+            audit=AuditSpec(segments=1),
+        )
+        values = {"min_seats": 0, "min_slots": 2, "reveal_window": 10, "max_train_window": 60} | params
+        rules = PoolParams(
+            orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values
+        )
+        pool_id = self.creator.create_pool(spec, rules, self.store_url)
+        remote = HttpStore(self.store_url, self.creator.account, self.creator.chain_id, pool_id)
+        shards = [s.sha256 for s in (*spec.data.train, *spec.data.validation)]
+        for name in (run_spec_hash(spec).hex(), spec.genesis_file, *shards):
+            remote.put(local.get(name, 1 << 30))
+        amount = rounds * rules.reserve_per_round()
+        self.creator.mint(self.creator.sender.address, amount)
+        self.creator.fund_pool(pool_id, amount)
+        return pool_id, spec
+
+    def node(self, i: int) -> str:
+        return self.key("node", i).address
+
+    def worker(self, pool_id: int, i: int, *arguments: object) -> Program:
+        """`pi-worker join` with its own operator and node, stake from the faucet."""
+        operator = self.key("operator", i)
+        self.chain.give_gas(operator.address)
+        home = self.folder / f"worker-{i}"
+        return self.start(
+            f"worker-{i}",
+            [BIN / "pi-worker", "join", "--pool", pool_id, "--home", home, "--rpc-url", self.chain.url]
+            + ["--faucet", *arguments],
+            PI_PRIVATE_KEY="0x" + operator.key.hex(),
+            PI_NODE_KEY="0x" + self.key("node", i).key.hex(),
+        )
+
+    def command(self, i: int, *arguments: object) -> subprocess.CompletedProcess:
+        """A short `pi-worker` command as worker i; its output is captured."""
+        keys = {
+            "PI_PRIVATE_KEY": "0x" + self.key("operator", i).key.hex(),
+            "PI_NODE_KEY": "0x" + self.key("node", i).key.hex(),
+        }
+        argv = [
+            BIN / "pi-worker",
+            *arguments,
+            "--home",
+            self.folder / f"worker-{i}",
+            "--rpc-url",
+            self.chain.url,
+        ]
+        return subprocess.run(
+            [str(a) for a in argv],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env={**os.environ, **keys},
+        )
+
+    def status(self, i: int, pool_id: int) -> dict:
+        done = self.command(i, "status", "--pool", pool_id, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@contextmanager
+def network(folder: Path) -> Iterator[TestNetwork]:
+    with anvil(folder, 0.25) as chain:
+        net = TestNetwork(folder, chain)
+        try:
+            net.start_orchestrator()
+            yield net
+        finally:
+            for program in net.programs:
+                if program.popen.poll() is None:
+                    program.kill()
+            net.creator.close()

@@ -1,0 +1,208 @@
+"""The program `pi-validator`. Commands import what they need when they are called: `--help` loads neither
+torch nor web3.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from pi_sdk.options import (
+    HELP,
+    account_options,
+    chosen_account,
+    chosen_node,
+    home_option,
+    json_option,
+    network_options,
+    node_options,
+    verbose_option,
+)
+from pi_sdk.options import run as run_program
+
+if TYPE_CHECKING:
+    from .seat import Seat
+
+TOKEN = 10**18
+
+
+def seat_options(command):
+    """What every command takes: pool, network, keys, home."""
+    options = [network_options, account_options, node_options, home_option("validator"), verbose_option]
+    for option in reversed(options):
+        command = option(command)
+    return click.option(
+        "--pool", "pool_id", type=click.IntRange(min=1), required=True, help="The pool's id."
+    )(command)
+
+
+@click.group(context_settings=HELP, invoke_without_command=True)
+@click.version_option(package_name="pi-protocol", prog_name="pi-validator")
+@verbose_option
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Audit the work of a pool, sit on its juries, and be paid for it.
+
+    \b
+    pi-validator run --pool 1 --account me      register, stake, take a seat, and serve until the run ends
+    pi-validator status --pool 1                seat, stake, duties and pay
+    pi-validator claim --pool 1 --account me    collect what was earned
+    pi-validator leave --pool 1 --account me    give the seat up and free the stake
+
+    The operator key (--account) holds the stake and is paid; the node key (made in --home) signs verdicts and
+    votes. A node that has a seat needs no operator key any more. Ctrl-C gives the seat up from the next round
+    on and serves what it still owes; a second Ctrl-C ends at once.
+
+    Exit codes: 0 done, 1 something went wrong, 2 a flag or value that cannot be right.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@cli.command()
+@seat_options
+@click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
+@click.option("--evaluate", is_flag=True, help="Also measure the held-out loss of every checkpoint.")
+@click.option(
+    "--replay-memory",
+    type=click.IntRange(min=1),
+    default=2 << 30,
+    show_default=True,
+    help="Bytes that a replay may use beyond torch and the data.",
+)
+def run(faucet: bool, evaluate: bool, replay_memory: int, **keys: Any) -> None:
+    """Take a seat and serve until the run is over and nothing is owed, or Ctrl-C."""
+    with _seat(**keys) as seat:
+        from .run import serve
+
+        done = serve(seat, home=keys["home"], faucet=faucet, evaluate=evaluate, replay_memory=replay_memory)
+        click.echo(
+            f"the seat in pool {done.pool} is released: {done.verdicts} verdicts, {done.votes} votes,"
+            f" {done.claimed / TOKEN:g} tokens claimed"
+        )
+
+
+@cli.command()
+@seat_options
+@json_option
+def status(as_json: bool, **keys: Any) -> None:
+    """Show the seat, its stake, what it still owes, and its pay.
+
+    --json prints one object: pool, node, operator, seat, active_from, left_at, locked, open_rounds,
+    open_cases, stake {bonded, locked, unbonding, ready_at, open_cases}, claimable, total_earned, gas. Amounts
+    are in wei, times in unix seconds.
+    """
+    with _seat(**keys) as seat:
+        from .standing import lines, standing
+
+        found = standing(seat.chain, seat.pool_id, seat.node.address)
+        click.echo(found.model_dump_json() if as_json else "\n".join(lines(found)))
+
+
+@cli.command()
+@seat_options
+@json_option
+def claim(as_json: bool, **keys: Any) -> None:
+    """Pay the operator everything that it has earned.
+
+    --json prints {"claimed": token wei, "operator": address}.
+    """
+    with _seat(**keys) as seat:
+        operator = seat.require_operator()
+        done = {"claimed": seat.claim(), "operator": operator.address}
+        text = f"claimed {done['claimed'] / TOKEN:g} tokens for {operator.address}"
+        click.echo(json.dumps(done) if as_json else text)
+
+
+@cli.command()
+@seat_options
+@click.option("--withdraw", is_flag=True, help="Also claim, and take out the stake that is free.")
+@json_option
+def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
+    """Give the seat up, and free its stake once no round or case needs it. To be repeated for the rest.
+
+    --json prints {"left_at", "released", "locked", "claimed", "unbonding", "ready_at", "withdrawn"}: the
+    first round that no longer draws the seat (null without a seat), and token wei or unix seconds.
+    """
+    with _seat(**keys) as seat:
+        from .run import only_one
+
+        if withdraw:
+            seat.require_operator()
+        # Without an operator the node key sends, and it must not do so from two processes.
+        with nullcontext() if seat.operator else only_one(keys["home"]):
+            info = seat.leave()
+            released = seat.release()
+        claimed, withdrawn = (seat.claim(), seat.withdraw()) if withdraw else (0, 0)
+        owner = seat.chain.operator_of(seat.node.address)
+        stake = seat.chain.stake_account(owner) if owner else None
+        done = {
+            "left_at": info.left_at if info else None,
+            "released": released,
+            "locked": seat.locked(),
+            "claimed": claimed,
+            "unbonding": stake.unbonding if stake else 0,
+            "ready_at": stake.ready_at if stake and stake.unbonding else None,
+            "withdrawn": withdrawn,
+        }
+        click.echo(json.dumps(done) if as_json else "\n".join(_left_lines(done)))
+
+
+def _left_lines(done: dict[str, Any]) -> list[str]:
+    out = ["there was no seat"]
+    if done["left_at"] is not None:
+        out = [f"the seat is given up from round {done['left_at']} on"]
+        if done["released"]:
+            out.append("its stake is free")
+        else:
+            out.append(
+                f"{done['locked'] / TOKEN:g} tokens stay locked while rounds or cases may need the seat:"
+                " pi-validator run serves them; then run this again"
+            )
+    if done["claimed"]:
+        out.append(f"claimed {done['claimed'] / TOKEN:g} tokens")
+    if done["withdrawn"]:
+        out.append(f"withdrew {done['withdrawn'] / TOKEN:g} tokens")
+    if done["unbonding"]:
+        from .standing import clock
+
+        out.append(
+            f"{done['unbonding'] / TOKEN:g} tokens are unbonding, ready at {clock(done['ready_at'])}:"
+            " run this again then"
+        )
+    return out
+
+
+@contextmanager
+def _seat(
+    pool_id: int,
+    network: str,
+    rpc_url: str | None,
+    account: str | None,
+    private_key: str | None,
+    node_account: str | None,
+    node_key: str | None,
+    home: Path,
+) -> Iterator["Seat"]:
+    """The seat with its connections. The operator is optional: most commands can do without."""
+    from pi_sdk.client import Client
+    from pi_sdk.errors import UsageError
+
+    from .seat import Seat
+
+    operator = chosen_account(account, private_key, network) if account or private_key else None
+    node = chosen_node(node_account, node_key, home, network)
+    if operator is not None and operator.address == node.address:
+        raise UsageError(
+            "operator and node must be different keys", "leave --node-key out: one is made in --home"
+        )
+    with ExitStack() as stack:
+        chain = stack.enter_context(Client(network, node, rpc_url=rpc_url))
+        owner = stack.enter_context(Client(network, operator, rpc_url=rpc_url)) if operator else None
+        yield Seat(chain, owner, node, pool_id)
+
+
+def main() -> NoReturn:
+    run_program(cli)

@@ -1,0 +1,91 @@
+"""Where a validator stands in a pool: seat, stake, what it still owes, what may be claimed."""
+
+import time
+
+from pi_sdk.client import Client
+from pi_sdk.results import StakeAccount
+from pi_sdk.types import CaseStatus, Model
+
+TOKEN = 10**18
+RING = 16
+"""Rounds that the ledger keeps; older ones are final."""
+
+
+class Standing(Model):
+    """Amounts in wei. `seat` is None without a seat."""
+
+    pool: int
+    node: str
+    operator: str | None
+    seat: int | None
+    active_from: int
+    left_at: int
+    """First round that no longer draws the seat; 0 = still in."""
+    locked: int
+    open_rounds: list[int]
+    """Rounds of this seat that are not final."""
+    open_cases: list[int]
+    """Cases that this validator opened or judges."""
+    stake: StakeAccount | None
+    claimable: int
+    total_earned: int
+    gas: int
+
+
+def standing(client: Client, pool_id: int, node: str) -> Standing:
+    """Reads it from the chain. Raises `NotFound` for an unknown pool."""
+    pool = client.pool(pool_id)
+    operator = client.operator_of(node)
+    seat = next((s for s in client.seats(pool_id) if s.node == node), None)
+    rounds, cases = [], []
+    if seat is not None:
+        last = min(seat.left_at or pool.next_round, pool.next_round)
+        first = max(seat.active_from, pool.next_round - RING)
+        rounds = [n for n in range(first, last) if not client.is_final(pool_id, n)]
+        for case_id in range(1, client.case_count() + 1):
+            case = client.case(case_id)
+            if case.pool_id != pool_id or case.status != CaseStatus.OPEN:
+                continue
+            if node == case.accuser or node in client.jury_of(case_id):
+                cases.append(case_id)
+    return Standing(
+        pool=pool_id,
+        node=node,
+        operator=operator,
+        seat=seat.index if seat else None,
+        active_from=seat.active_from if seat else 0,
+        left_at=seat.left_at if seat else 0,
+        locked=client.lock_of(operator, client.seat_lock_id(pool_id, node)) if operator else 0,
+        open_rounds=rounds,
+        open_cases=cases,
+        stake=client.stake_account(operator) if operator else None,
+        claimable=client.earned(operator) if operator else 0,
+        total_earned=client.total_earned(operator) if operator else 0,
+        gas=client.gas_balance(node),
+    )
+
+
+def lines(s: Standing) -> list[str]:
+    """The standing as a person reads it."""
+    out = [f"node      {s.node}", f"operator  {s.operator or 'none: not registered'}"]
+    if s.seat is None:
+        out.append(f"seat      none in pool {s.pool}")
+    else:
+        until = f", given up from round {s.left_at} on" if s.left_at else ""
+        out.append(f"seat      {s.seat} of pool {s.pool}, since round {s.active_from}{until}")
+        out.append(f"rounds    {_numbers(s.open_rounds)} not final")
+        out.append(f"cases     {_numbers(s.open_cases)} open")
+    if s.stake is not None:
+        free = f"{s.stake.free / TOKEN:g} free, {s.stake.unbonding / TOKEN:g} unbonding"
+        out.append(f"stake     {s.locked / TOKEN:g} tokens locked here, {free}")
+    out.append(f"pay       {s.claimable / TOKEN:g} tokens to claim, {s.total_earned / TOKEN:g} earned so far")
+    return [*out, f"gas       {s.gas / 10**18:.6f} ether on the node key"]
+
+
+def _numbers(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers)) or "none"
+
+
+def clock(when: int) -> str:
+    """A chain time as local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
