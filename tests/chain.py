@@ -1,4 +1,5 @@
-"""A real local chain for tests: anvil on a free port, with its state in a file so that it can be killed and restarted."""
+"""A real local chain for tests: anvil on a free port, with its state in a file so that it can be killed and
+restarted."""
 
 import json
 import socket

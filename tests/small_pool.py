@@ -6,7 +6,6 @@ from hashlib import sha256
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-
 from pi_sdk import Client, PoolParams, Reveal, RunSpec
 
 TOKEN = 10**18

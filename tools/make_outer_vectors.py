@@ -3,9 +3,9 @@
 The file is frozen: this script exists to add cases, and a test fails when its output and the file differ.
 Run: python tools/make_outer_vectors.py [--check]
 
-Bytes are hex. `updates` are encodings of values, `malformed` files that must be refused, `checkpoints` roots of
-theta (and momentum), `steps` outer steps over update files, `feedback` the sums that are encoded, `fixed` fp32 bits
-to int32 and back. The reference is tests/train/outer_reference.py.
+Bytes are hex. `updates` are encodings of values, `malformed` files that must be refused, `checkpoints` roots
+of theta (and momentum), `steps` outer steps over update files, `feedback` the sums that are encoded, `fixed`
+fp32 bits to int32 and back. The reference is tests/train/outer_reference.py.
 """
 
 import json

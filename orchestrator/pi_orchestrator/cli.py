@@ -1,18 +1,20 @@
 """`pi-orchestrator serve`. Everything heavy is imported when it is needed, so `--help` is instant."""
 
-import logging
-import sys
 from pathlib import Path
 
 import click
-from pi_sdk.options import home_option, network_options, run, verbose_option
+from pi_sdk.options import (
+    HELP,
+    account_options,
+    chosen_account,
+    home_option,
+    network_options,
+    run,
+    verbose_option,
+)
 
-DEFAULT_MAX_BLOB = 256 << 20
-DEFAULT_QUOTA = 4 << 30
-DEFAULT_KEEP = 7 * 24 * 3600
 
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(context_settings=HELP, no_args_is_help=True)
 def cli() -> None:
     """Moves the rounds of pools on, and serves their files.
 
@@ -21,13 +23,13 @@ def cli() -> None:
       pi-orchestrator serve --account orchestrator --port 8700
 
     A pool is served when its PoolParams name this account as their orchestrator, from the moment it is
-    created. Exit codes: 0 stopped on request, 1 something went wrong, 2 a flag or value that cannot be
-    right.
+    created. Exit codes: 0 stopped on request, 1 something went wrong, 2 wrong usage.
     """
 
 
 @cli.command()
 @network_options
+@account_options
 @home_option("orchestrator")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8700, show_default=True, type=click.IntRange(0, 65535), help="Port.")
@@ -54,8 +56,28 @@ def cli() -> None:
     "Evidence goes a minute after its round is final and no case about it is open.",
 )
 @verbose_option
-def serve(**options: object) -> None:
+def serve(
+    network: str,
+    rpc_url: str | None,
+    account: str | None,
+    private_key: str | None,
+    home: Path,
+    host: str,
+    port: int,
+    max_blob: int,
+    quota: int,
+    keep: int,
+) -> None:
     """Run the round scheduler and the store, on one port, until Ctrl-C."""
+    key = chosen_account(account, private_key, network)
+
+    from pi_sdk import Client
+
+    from .api import Limits
+    from .serve import serve
+
+    with Client(network, key, rpc_url=rpc_url) as client:
+        serve(client, home, host, port, Limits(max_blob, quota, keep))
 
 
 def main() -> None:

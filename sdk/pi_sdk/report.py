@@ -11,6 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from . import charts
 from .table import FAULTS, STATUS, tokens
 
 _KINDS = ("train", "commit", "reveal", "audit")

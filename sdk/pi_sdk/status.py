@@ -28,9 +28,9 @@ def run_group() -> None:
 def status(pool_id: int, network: str, rpc_url: str | None, as_json: bool) -> None:
     """Show a pool's phase, deadlines, members and last closes.
 
-    With --json: {"pool": {...}, "rounds", "now", "round": {...} | null, "members": [{"node", "operator", "status",
-    "width", "missed", "bonded", "locked", "earned"}], "seats": [{...}], "closes": [{"round", "root",
-    "block"}]}; money in token wei.
+    With --json: {"pool": {...}, "rounds", "now", "round": {...} | null, "members": [{"node", "operator",
+    "status", "width", "missed", "bonded", "locked", "earned"}], "seats": [{...}], "closes": [{"round",
+    "root", "block"}]}; money in token wei.
     """
     from .client import Client
 

@@ -1,5 +1,5 @@
-"""kill -9 of the orchestrator, of a worker and of a validator in the middle of a round: the run goes on to its
-end, nobody honest loses stake, and everybody's pay is whole."""
+"""kill -9 of the orchestrator, of a worker and of a validator in the middle of a round: the run goes on to
+its end, nobody honest loses stake, and everybody's pay is whole."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from pi_sdk.devnet import deploy, program, start_anvil, start_orchestrator
 from pi_sdk.networks import derived_key, dev_key
 from pi_sdk.processes import Process, Processes, accepts, free_port
 from pi_sdk.tools import anvil_path
+from pi_sdk.tx import Call
 from pi_sdk.types import GptSpec, InnerSpec, TraceSpec
 from pi_train.prepare import prepare
 
@@ -94,7 +95,7 @@ class Town:
         if not self.chain.gas_balance(key.address):
             bank = load_account(private_key=dev_key(9), chain_id=31337)
             with Client("local", bank, rpc_url=self.rpc_url) as pi:
-                pi.sender.send({"to": key.address, "value": 10**19})
+                pi.sender.send(Call(key.address, value=10**19))
         return self.processes.start(
             f"{role}-{i}",
             [*argv, "--home", self.home / f"{role}-{i}"],

@@ -1,4 +1,5 @@
-"""One local chain for all tests of the SDK that need no chain of their own; a block per transaction, time moves on request."""
+"""One local chain for all tests of the SDK that need no chain of their own; a block per transaction, time
+moves on request."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +7,6 @@ import pytest
 from chain import Anvil, anvil
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-
 from pi_sdk import Client, dev_key
 
 POLL = 0.02

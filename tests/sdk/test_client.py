@@ -1,11 +1,10 @@
-"""A run's whole life through `Client`, on a real chain: the honest are paid, the cheat is slashed, the money adds up."""
+"""A run's whole life through `Client`, on a real chain: the honest are paid, the cheat is slashed, the
+money adds up."""
 
 from collections.abc import Callable
 
 import pytest
 from chain import Anvil
-from small_pool import STORE, TOKEN, Participant, make_hash, make_pool, opened, participant, run_spec
-
 from pi_sdk import (
     CaseStatus,
     Client,
@@ -22,6 +21,7 @@ from pi_sdk import (
     local_deployment,
 )
 from pi_sdk.codec import run_spec_hash
+from small_pool import STORE, TOKEN, Participant, make_hash, make_pool, opened, participant, run_spec
 
 Someone = Callable[..., Client]
 

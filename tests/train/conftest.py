@@ -1,4 +1,4 @@
-"""Pins the determinism class before anything imports torch, and trains one tiny slot that many tests look at."""
+"""Pins the determinism class before anything imports torch, and trains one tiny slot for many tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Codecs: shared vectors, agreement with the plain reference, one encoding per value, and whatever strangers send."""
+"""Codecs: shared vectors, agreement with the plain reference, and whatever strangers send."""
 
 import json
 import math
@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from train import outer_reference as reference
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec
 from pi_train.codecs import UpdateFile, chunk_values, encode_update, max_update_bytes
+from train import outer_reference as reference
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "outer.json").read_text())

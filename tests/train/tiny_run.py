@@ -1,4 +1,4 @@
-"""A whole run in memory, small enough to train and audit in a second: store, corpus, checkpoint and one honest slot."""
+"""A whole run in memory, small enough to train and audit in a second."""
 
 from collections.abc import Callable
 from dataclasses import replace

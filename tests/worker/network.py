@@ -16,6 +16,7 @@ from chain import Anvil, anvil, free_port
 from eth_account import Account
 from pi_sdk.client import Client
 from pi_sdk.codec import run_spec_hash
+from pi_sdk.errors import StoreError
 from pi_sdk.eventlog import read_events
 from pi_sdk.networks import derived_key, dev_key
 from pi_sdk.store import HttpStore, LocalStore
@@ -117,8 +118,9 @@ class TestNetwork:
         def answers() -> bool:
             assert program.popen.poll() is None, program.tail()
             try:
-                return HttpStore(self.store_url, tries=1).has("0" * 64) is False
-            except Exception:
+                with HttpStore(self.store_url, tries=1) as store:
+                    return store.has("0" * 64) is False
+            except StoreError:
                 return False
 
         wait_for("the orchestrator's store", answers)
@@ -145,10 +147,10 @@ class TestNetwork:
             orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values
         )
         pool_id = self.creator.create_pool(spec, rules, self.store_url)
-        remote = HttpStore(self.store_url, self.creator.account, self.creator.chain_id, pool_id)
         shards = [s.sha256 for s in (*spec.data.train, *spec.data.validation)]
-        for name in (run_spec_hash(spec).hex(), spec.genesis_file, *shards):
-            remote.put(local.get(name, 1 << 30))
+        with HttpStore(self.store_url, self.creator.account, self.creator.chain_id, pool_id) as remote:
+            for name in (run_spec_hash(spec).hex(), spec.genesis_file, *shards):
+                remote.put(local.get(name, 1 << 30))
         amount = rounds * rules.reserve_per_round()
         self.creator.mint(self.creator.sender.address, amount)
         self.creator.fund_pool(pool_id, amount)
@@ -169,6 +171,36 @@ class TestNetwork:
             PI_PRIVATE_KEY="0x" + operator.key.hex(),
             PI_NODE_KEY="0x" + self.key("node", i).key.hex(),
         )
+
+    @contextmanager
+    def member(self, pool_id: int, i: int) -> Iterator[Client]:
+        """A client of a node that was registered and has joined, for the test to play."""
+        operator, node = self.key("operator", i), self.key("node", i)
+        for account in (operator, node):
+            self.chain.give_gas(account.address)
+        stake = self.creator.pool_params(pool_id).stake_per_slot
+        self.creator.mint(operator.address, stake)
+        with Client("local", operator, rpc_url=self.chain.url, poll=0.05) as client:
+            client.register_node(node)
+            client.stake(stake)
+            client.join(pool_id, node.address)
+        with Client("local", node, rpc_url=self.chain.url, poll=0.05) as client:
+            yield client
+
+    @contextmanager
+    def seat(self, pool_id: int, i: int) -> Iterator[Client]:
+        """Same for a validator's node with a seat."""
+        operator, node = self.key("operator", i), self.key("node", i)
+        for account in (operator, node):
+            self.chain.give_gas(account.address)
+        stake = self.creator.pool_params(pool_id).seat_stake
+        self.creator.mint(operator.address, stake)
+        with Client("local", operator, rpc_url=self.chain.url, poll=0.05) as client:
+            client.register_node(node)
+            client.stake(stake)
+            client.take_seat(pool_id, node.address)
+        with Client("local", node, rpc_url=self.chain.url, poll=0.05) as client:
+            yield client
 
     def command(self, i: int, *arguments: object) -> subprocess.CompletedProcess:
         """A short `pi-worker` command as worker i; its output is captured."""

@@ -72,8 +72,8 @@ def prepare(
     """Puts shards, first checkpoint and the RunSpec's canonical JSON into `store` and returns the RunSpec.
 
     What is None takes the default of its type (`outer`: the rule that fits the codec); classes default to the
-    installed torch's fp32 class, limits to 1e-3 for each pair of classes. Raises `UsageError` where `data` cannot
-    be read as text.
+    installed torch's fp32 class, limits to 1e-3 for each pair of classes. Raises `UsageError` where `data`
+    cannot be read as text.
     """
     model, inner, codec = model or GptSpec(), inner or InnerSpec(), codec or CodecSpec()
     outer = outer or (OuterSpec() if codec.name == "sparse-2bit" else _NESTEROV)

@@ -68,7 +68,7 @@ class Membership:
             return False
         if self.operator is None:
             raise UsageError(
-                f"node {self.node.address} is no member of pool {self.pool_id}: joining needs its operator's key",
+                f"node {self.node.address} is no member of pool {self.pool_id}: its operator must join",
                 "give --account NAME, or --private-key on the local chain",
             )
         if not 1 <= width <= params.max_width:

@@ -1,0 +1,379 @@
+"""Audits: an honest slot replays bit for bit, and each way to cheat or to send garbage has its outcome."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pi_sdk.codec import ZERO, audit_segments, sha256
+from pi_sdk.errors import BlobTooLarge
+from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, Outcome, TraceSpec
+from pi_train.codecs import UpdateFile, encode_update
+from pi_train.data import Batch
+from pi_train.inner import learning_rate
+from pi_train.slot import SlotRun, loss_bits
+from pi_train.state import Border, PrivateState
+from train.tiny_run import NODE, SEED, TinyRun, Work
+
+
+def test_an_honest_slot_is_accepted_bit_for_bit(run: TinyRun):
+    report = run.honest.audit()
+    assert (report.outcome, report.reasons) == (Outcome.ACCEPT, [])
+    assert report.bitwise and report.worst_error == 0.0 and report.limit == 1e-3
+
+
+def test_training_twice_gives_the_same_bytes(run: TinyRun):
+    again = run.train(SlotRun, run.checkpoint, run.round, run.first.state)
+    first = run.honest.result
+    for name in ("update", "trace", "state", "losses"):
+        assert getattr(again, name) == getattr(first, name)
+
+
+def test_a_joiner_and_a_wide_node_are_accepted(run: TinyRun):
+    result = run.first
+    assert result.state_in == ZERO
+    wide = run.work(SlotRun, width=3)
+    assert wide.result.tokens == 3 * run.honest.result.tokens
+    report = wide.audit()
+    assert report.outcome == Outcome.ACCEPT and report.bitwise
+
+
+def test_the_digest_is_bound_to_validator_outcome_and_replay(run: TinyRun):
+    work = run.honest
+    digests = [
+        work.audit().digest,
+        work.audit(validator="0x" + "c3" * 20).digest,
+        work.audit(update=None).digest,
+        work.copy().retrace(class_id="unknown").audit().digest,
+    ]
+    assert work.audit().digest == digests[0] and len(set(digests)) == 4
+
+
+# --- cheats that train something else -----------------------------------------------------------------------------
+
+
+class HalfSteps(SlotRun):
+    def step(self, batch: Batch) -> float:
+        if len(self.records) < self.spec.inner.steps // 2:
+            return super().step(batch)
+        if len(self.records) % self.spec.trace.segment == 0:
+            self._write_border()
+        self.loop.step += 1
+        _, loss, proofs = self.records[-1]
+        self.records.append((batch.digest(), loss, proofs))
+        return loss
+
+
+class HalfRate(SlotRun):
+    def step(self, batch: Batch) -> float:
+        done = len(self.records)
+        if done % self.spec.trace.segment == 0:
+            self._write_border()
+        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done) / 2
+        loss, hidden = self.loop.train_step(batch.tokens, lr)
+        self.record(batch, loss, hidden)
+        return loss
+
+
+class OtherDataClaimedHonestly(SlotRun):
+    """Trains on other tokens, and says so: the batch digests give it away."""
+
+    def step(self, batch: Batch) -> float:
+        return super().step(Batch(batch.ids, batch.tokens[:, ::-1].copy()))
+
+
+class OtherDataClaimedFalsely(SlotRun):
+    def step(self, batch: Batch) -> float:
+        done = len(self.records)
+        if done % self.spec.trace.segment == 0:
+            self._write_border()
+        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        loss, hidden = self.loop.train_step(batch.tokens[:, ::-1].copy(), lr)
+        self.record(batch, loss, hidden)
+        return loss
+
+
+class PoisonedLabels(SlotRun):
+    """One step of wrong targets: no activation of that step shows it."""
+
+    def step(self, batch: Batch) -> float:
+        if len(self.records) != 1:
+            return super().step(batch)
+        tokens = batch.tokens.copy()
+        tokens[:, -1] = 7
+        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + 1)
+        loss, hidden = self.loop.train_step(tokens, lr)
+        self.record(batch, loss, hidden)
+        return loss
+
+
+class HalfBatch(SlotRun):
+    def step(self, batch: Batch) -> float:
+        done = len(self.records)
+        if done % self.spec.trace.segment == 0:
+            self._write_border()
+        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        loss, hidden = self.loop.train_step(batch.tokens[: len(batch.tokens) // 2], lr)
+        self.record(batch, loss, hidden)
+        return loss
+
+
+@pytest.mark.parametrize("cheat", [HalfSteps, HalfRate, OtherDataClaimedFalsely, PoisonedLabels, HalfBatch])
+def test_replay_sees_what_was_not_trained_as_assigned(run: TinyRun, cheat: type[SlotRun]):
+    report = run.work(cheat).audit()
+    assert report.outcome == Outcome.MISMATCH
+    assert report.worst_error is not None and report.worst_error > 50 * report.limit
+    assert any("is off by" in reason for reason in report.reasons)
+
+
+def test_activation_proofs_see_other_data(run: TinyRun):
+    reasons = run.work(OtherDataClaimedFalsely).audit().reasons
+    assert any("activation proofs" in reason for reason in reasons)
+
+
+def test_data_that_was_not_assigned_needs_no_replay(run: TinyRun):
+    report = run.work(OtherDataClaimedHonestly).audit()
+    assert report.outcome == Outcome.MISMATCH and report.worst_error is None
+    assert "other data" in report.reasons[0]
+
+
+def test_another_nodes_slot_cannot_be_handed_in(run: TinyRun):
+    report = run.honest.audit(node="0x" + "d4" * 20)
+    assert report.outcome == Outcome.MISMATCH and "other data" in report.reasons[0]
+
+
+# --- false claims about honest work -------------------------------------------------------------------------------
+
+
+def tampered_update(work: Work) -> None:
+    update = bytearray(work.result.update)
+    update[-1] ^= 0xFF
+    work.update = bytes(update)
+
+
+def other_update(work: Work) -> None:
+    """A well-formed update that is not what was trained, honestly named."""
+    spec = work.run.spec
+    values = UpdateFile(spec.codec, work.result.update, work.run.n).decode() * -1
+    update = UpdateFile(spec.codec, encode_update(spec.codec, values), work.run.n)
+    work.update = update.data
+    work.claim(update_root=update.root, norm=update.norm)
+
+
+def forged_state_in(work: Work) -> None:
+    state = PrivateState.from_bytes(work.run.first.state, work.run.n)
+    forged = PrivateState(state.m * 2, state.v, state.feedback, state.step).to_bytes()
+    work.claim(state_in=bytes.fromhex(work.evidence.put(forged)))
+
+
+def other_last_border(work: Work) -> None:
+    """The last border, and with it update and state, are of other parameters than the replay gives."""
+    spec, n, trace = work.run.spec, work.run.n, work.trace
+    end = Border.from_bytes(work.evidence[trace.borders[-1].hex()], n)
+    data = Border(end.params * np.float32(1.01), end.m, end.v, end.step).to_bytes()
+    work.retrace(borders=(*trace.borders[:-1], bytes.fromhex(work.evidence.put(data))))
+    assert spec.segments == 2
+
+
+def border_of_another_step(work: Work) -> None:
+    trace = work.trace
+    middle = Border.from_bytes(work.evidence[trace.borders[1].hex()], work.run.n)
+    data = Border(middle.params, middle.m, middle.v, middle.step + 1).to_bytes()
+    name = bytes.fromhex(work.evidence.put(data))
+    work.retrace(borders=(trace.borders[0], name, trace.borders[2]))
+
+
+CLAIMS: dict[str, Callable[[Work], object]] = {
+    "tampered update": tampered_update,
+    "other update": other_update,
+    "forged state in": forged_state_in,
+    "other last border": other_last_border,
+    "border of another step": border_of_another_step,
+    "truncated update": lambda w: setattr(w, "update", w.result.update[:-1]),
+    "empty update": lambda w: setattr(w, "update", b""),
+    "false norm": lambda w: w.claim(norm=w.reveal.norm - 1),
+    "false update root": lambda w: w.claim(update_root=bytes(32)),
+    "other start root": lambda w: w.claim(start_root=bytes(32)),
+    "false state out": lambda w: w.claim(state_out=bytes(32)),
+    "zero state in": lambda w: w.claim(state_in=ZERO),
+    "other width": lambda w: w.claim(width=2),
+    "width above the limit": lambda w: w.claim(width=65535),
+    "unknown class": lambda w: w.retrace(class_id="fast"),
+    "first border forged": lambda w: w.retrace(borders=(bytes(32), *w.trace.borders[1:])),
+    "other losses": lambda w: w.retrace(losses=tuple(loss_bits(1.0) for _ in w.trace.losses)),
+    "losses that are no numbers": lambda w: w.retrace(losses=tuple(0x7FC00000 for _ in w.trace.losses)),
+    "proofs of zeros": lambda w: w.retrace(proofs=tuple((bytes(258),) for _ in w.trace.proofs)),
+    "proofs swapped": lambda w: w.retrace(proofs=w.trace.proofs[::-1]),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_false_claims_are_mismatches(run: TinyRun, claim: str):
+    work = run.honest.copy()
+    CLAIMS[claim](work)
+    report = work.audit()
+    assert report.outcome == Outcome.MISMATCH and report.reasons
+
+
+def garbage_blob(work: Work, name: bytes, data: bytes) -> bytes:
+    """Commits to `data` in the place of an honest blob."""
+    del work.evidence[name.hex()]
+    return bytes.fromhex(work.evidence.put(data))
+
+
+@pytest.mark.parametrize("part", ["trace", "private state", "border"])
+@pytest.mark.parametrize("kind", ["empty", "short", "random", "nan", "huge", "negative"])
+def test_garbage_evidence_is_a_mismatch(run: TinyRun, part: str, kind: str):
+    work = run.honest.copy()
+    trace = work.trace
+    honest = {
+        "trace": work.reveal.trace_root,
+        "private state": work.reveal.state_in,
+        "border": trace.borders[1],
+    }[part]
+    size = len(work.evidence[honest.hex()])
+    floats = {"nan": np.nan, "huge": 3e38, "negative": -1.0}
+    data = {
+        "empty": b"",
+        "short": work.evidence[honest.hex()][:-1],
+        "random": random.Random(0).randbytes(size),
+    }.get(kind, np.full(-(-size // 4), floats.get(kind, 0), np.float32).tobytes()[:size])
+    name = garbage_blob(work, honest, data)
+    if part == "trace":
+        work.claim(trace_root=name)
+    elif part == "private state":
+        work.claim(state_in=name)
+    else:
+        work.retrace(borders=(trace.borders[0], name, trace.borders[2]))
+    report = work.audit()
+    assert report.outcome == Outcome.MISMATCH, report.reasons
+
+
+def test_a_border_that_blows_up_is_a_mismatch(run: TinyRun):
+    """Finite and well-formed, but no step can be taken from it."""
+    work = run.honest.copy()
+    trace = work.trace
+    middle = Border.from_bytes(work.evidence[trace.borders[1].hex()], run.n)
+    data = Border(np.full_like(middle.params, 3e38), middle.m, middle.v, middle.step).to_bytes()
+    name = bytes.fromhex(work.evidence.put(data))
+    report = work.retrace(borders=(trace.borders[0], name, trace.borders[2])).audit()
+    assert report.outcome == Outcome.MISMATCH
+
+
+@pytest.mark.parametrize("missing", ["update", "trace", "private state", "border", "last border"])
+def test_what_is_not_served_is_withheld(run: TinyRun, missing: str):
+    work = run.honest.copy()
+    if missing == "update":
+        work.update = None
+    else:
+        names = {
+            "trace": work.reveal.trace_root,
+            "private state": work.reveal.state_in,
+            "border": work.trace.borders[1],
+            "last border": work.trace.borders[2],
+        }
+        del work.evidence[names[missing].hex()]
+    report = work.audit()
+    assert report.outcome == Outcome.WITHHELD and "not to be had" in report.reasons[0]
+
+
+def test_a_store_that_lies_or_offers_too_much_serves_nothing(run: TinyRun):
+    def lies(name: str, max_bytes: int) -> bytes:
+        return bytes(max_bytes)
+
+    def too_large(name: str, max_bytes: int) -> bytes:
+        raise BlobTooLarge(f"{name} has more than {max_bytes} bytes")
+
+    assert run.honest.audit(fetch=lies).outcome == Outcome.WITHHELD
+    assert run.honest.audit(fetch=too_large).outcome == Outcome.WITHHELD
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_change_of_the_trace_goes_unseen_or_raises(run: TinyRun, data: st.DataObject):
+    work = run.honest.copy()
+    trace = bytearray(work.result.trace)
+    bit = data.draw(st.integers(0, 8 * len(trace) - 1))
+    trace[bit // 8] ^= 1 << bit % 8
+    work.claim(trace_root=bytes.fromhex(work.evidence.put(bytes(trace))))
+    report = work.audit()
+    # A low bit of a loss or of a proof is noise, within the limits of other classes; it is never called bitwise.
+    assert report.outcome in (Outcome.MISMATCH, Outcome.WITHHELD) or not report.bitwise
+
+
+def test_only_drawn_segments_are_fetched(tmp_path: Path):
+    run = TinyRun(tmp_path, trace=TraceSpec(segment=1), audit=AuditSpec(segments=1))
+    work, fetched = run.honest, []
+
+    def fetch(name: str, max_bytes: int) -> bytes:
+        fetched.append(name)
+        return work.evidence.fetch(name, max_bytes)
+
+    assert work.audit(fetch=fetch).outcome == Outcome.ACCEPT
+    (drawn,) = audit_segments(SEED, NODE, 4, 1)
+    expected = {j for j in (drawn, drawn + 1, 4) if j}
+    borders = [border.hex() for border in work.trace.borders]
+    assert {borders.index(name) for name in fetched if name in borders} == expected
+
+
+# --- classes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_class_without_a_limit_may_not_judge(tmp_path: Path):
+    run = TinyRun(tmp_path)
+    other = DeterminismClass(id="other", torch=run.spec.classes[0].torch, threads=2)
+    mine = run.spec.classes[0].id
+    run.spec = run.spec.model_copy(
+        update={
+            "classes": (*run.spec.classes, other),
+            "limits": (ErrorLimit(worker=mine, validator=mine, limit=1e-3),),
+        }
+    )
+    report = run.honest.copy().retrace(class_id="other").audit()
+    assert report.outcome == Outcome.NONE and "may not judge" in report.reasons[0]
+
+
+OTHER_CLASS = """
+import json, sys
+from pathlib import Path
+from pi_sdk.types import DeterminismClass
+from pi_train import determinism
+cls = DeterminismClass.model_validate_json(sys.argv[1])
+determinism.pin(cls)
+from train.tiny_run import TinyRun
+run = TinyRun(Path(sys.argv[2]), classes=(determinism.default_class(), cls))
+run.class_id = cls.id
+result = run.train(__import__("pi_train.slot").slot.SlotRun, run.genesis, 0, None)
+print(json.dumps([run.spec.model_dump(mode="json"), result.trace.hex(), result.update.hex(), result.norm]))
+"""
+
+
+@pytest.mark.parametrize("changes", [{"threads": 2}, {"aten": "default", "onednn": "SSE41", "mkl": "COMPATIBLE"}])
+def test_another_class_is_off_by_little_and_accepted(tmp_path: Path, changes: dict):
+    """A worker of another class, in another process: its borders differ in bits, and pass under the limit."""
+    mine = run_class = TinyRun(tmp_path / "mine").spec.classes[0]
+    other = DeterminismClass(**(run_class.model_dump() | {"id": "other"} | changes))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    out = subprocess.run(
+        [sys.executable, "-c", OTHER_CLASS, other.model_dump_json(), str(tmp_path / "other")],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    _, trace, update, norm = json.loads(out.stdout)
+    run = TinyRun(tmp_path / "judge", classes=(mine, other))
+    run.round, run.checkpoint = 0, run.genesis
+    result = run.train(SlotRun, run.genesis, 0, None)
+    assert bytes.fromhex(trace) != result.trace
+    del update, norm
+
+
+def test_this_process_is_pinned(run: TinyRun):
+    assert torch.get_num_threads() == 1 and os.environ["MKL_CBWR"] == "AVX2"
+    assert sha256(b"") and torch.are_deterministic_algorithms_enabled()

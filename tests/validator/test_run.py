@@ -1,0 +1,141 @@
+"""Validators as processes on a real chain, with a real orchestrator and real workers."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from network import BIN, PATIENCE, Program, TestNetwork, network, wait_for
+from pi_sdk.results import CaseInfo
+from pi_sdk.types import CaseStatus, Outcome
+
+pytestmark = pytest.mark.slow
+
+SEATS = 3
+WINDOWS = {
+    "min_seats": SEATS,
+    "verdict_window": 40,
+    "verdict_reveal_window": 20,
+    "vote_window": 40,
+    "vote_reveal_window": 20,
+}
+
+
+def validator(net: TestNetwork, pool_id: int, i: int, *arguments: object) -> Program:
+    """`pi-validator run` with its own operator and node, stake from the faucet."""
+    operator = net.key("validator-operator", i)
+    net.chain.give_gas(operator.address)
+    return net.start(
+        f"validator-{i}",
+        [BIN / "pi-validator", "run", "--pool", pool_id, "--home", net.folder / f"validator-{i}"]
+        + ["--rpc-url", net.chain.url, "--faucet", *arguments],
+        PI_PRIVATE_KEY="0x" + operator.key.hex(),
+        PI_NODE_KEY="0x" + net.key("validator-node", i).key.hex(),
+    )
+
+
+def command(net: TestNetwork, pool_id: int, i: int, name: str) -> dict:
+    """A short `pi-validator` command with --json as validator i."""
+    argv = [BIN / "pi-validator", name, "--pool", pool_id, "--home", net.folder / f"validator-{i}"]
+    done = subprocess.run(
+        [str(a) for a in [*argv, "--rpc-url", net.chain.url, "--json"]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={
+            **os.environ,
+            "PI_PRIVATE_KEY": "0x" + net.key("validator-operator", i).key.hex(),
+            "PI_NODE_KEY": "0x" + net.key("validator-node", i).key.hex(),
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_honest_are_paid_and_a_cheat_is_slashed_by_a_jury(tmp_path):
+    with network(tmp_path) as net:
+        pool_id, spec = net.pool(rounds=3, min_slots=3, **WINDOWS)
+        judges = [validator(net, pool_id, i, *["--evaluate"] * (i == 0)) for i in range(SEATS)]
+        workers = [net.worker(pool_id, i, *(["--cheat", "half-steps"] if i == 2 else [])) for i in range(3)]
+        for judge in judges:
+            judge.end()
+        for worker, code in zip(workers, (0, 0, 1), strict=True):
+            worker.end(code)
+
+        client, params = net.creator, net.creator.pool_params(pool_id)
+        for i in range(2):
+            member = client.member(pool_id, net.node(i))
+            assert not member.convicted
+            assert client.total_earned(member.operator) == spec.rounds * params.price_per_slot
+        cheat = client.member(pool_id, net.node(2))
+        assert cheat.convicted
+        assert client.total_earned(cheat.operator) == 0
+        account = client.stake_account(cheat.operator)
+        assert account.bonded == params.stake_per_slot - params.slash_conviction
+
+        cases: list[CaseInfo] = [client.case(i) for i in range(1, client.case_count() + 1)]
+        assert {case.node for case in cases} == {net.node(2)}
+        assert cases[0].status == CaseStatus.CONVICTED and cases[0].fault == Outcome.MISMATCH
+
+        for i, judge in enumerate(judges):
+            audits = judge.events("audit")
+            assert {a["outcome"] for a in audits if a["node"] != net.node(2)} <= {"accept"}
+            assert all(a["bitwise"] for a in audits if a["outcome"] == "accept")
+            assert {a["outcome"] for a in audits if a["node"] == net.node(2)} <= {"mismatch"}
+            slots = [(a["round"], a["node"]) for a in audits]
+            assert len(set(slots)) == len(slots), "a slot is replayed once, for the verdict and for the vote"
+            operator = net.key("validator-operator", i).address
+            verdicts = sum(len(e["verdicts"]) for e in judge.events("verdicts_revealed"))
+            votes = len(judge.events("voted"))
+            fees = (verdicts + votes) * params.verdict_fee
+            finders = sum(case.accuser == net.key("validator-node", i).address for case in cases)
+            assert client.total_earned(operator) == fees
+            assert judge.events("claimed")[-1]["amount"] == fees
+            account = client.stake_account(operator)
+            assert account.locked == 0 and account.bonded >= params.seat_stake
+            assert (account.bonded > params.seat_stake) == (finders > 0)
+
+        losses = judges[0].events("val_loss")
+        assert [e["round"] for e in losses] == [-1, 0, 1, 2]
+        assert command(net, pool_id, 0, "status")["seat"] is None
+        assert command(net, pool_id, 0, "leave")["released"]
+
+
+def test_killed_between_commit_and_reveal_it_reveals_after_a_restart(tmp_path):
+    with network(tmp_path) as net:
+        pool_id, _ = net.pool(rounds=2, min_slots=2, **WINDOWS | {"min_seats": 2})
+        first, second = validator(net, pool_id, 0), validator(net, pool_id, 1)
+        for i in range(2):
+            net.worker(pool_id, i)
+        node = net.key("validator-node", 0).address
+        first.wait_for("seated")
+        second.wait_for("seated")
+        # With the other one asleep nobody can reveal yet, so the kill comes surely in between.
+        wait_for("a seed", lambda: net.creator.events(pool_id=pool_id, names=["SeedCaptured"]))
+        second.kill(signal.SIGSTOP)
+        first.wait_for("verdicts_committed", round=0)
+        first.kill()
+        assert not first.events("verdicts_revealed")
+        second.kill(signal.SIGCONT)
+        again = validator(net, pool_id, 0)
+        revealed = again.wait_for("verdicts_revealed", round=0)
+        assert revealed["verdicts"]
+        again.end()
+        second.end()
+        events = net.creator.events(pool_id=pool_id, names=["VerdictsCommitted", "VerdictsRevealed"])
+        mine = [(e.name, e.args["round"]) for e in events if e.args["validator"] == node]
+        assert sorted(mine) == sorted((n, r) for n in ("VerdictsCommitted", "VerdictsRevealed") for r in (0, 1))
+
+
+def test_ctrl_c_gives_the_seat_up_and_frees_the_stake(tmp_path):
+    with network(tmp_path) as net:
+        pool_id, _ = net.pool(rounds=2, **WINDOWS | {"min_seats": 2})
+        seated = validator(net, pool_id, 0)
+        seated.wait_for("seated")
+        assert command(net, pool_id, 0, "status")["locked"] == net.creator.pool_params(pool_id).seat_stake
+        seated.kill(signal.SIGINT)
+        seated.end()
+        standing = command(net, pool_id, 0, "status")
+        assert standing["seat"] is None and standing["locked"] == 0
+        assert seated.events("left")

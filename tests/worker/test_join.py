@@ -1,0 +1,229 @@
+"""`pi-worker` as people run it: real processes on a real chain with a real orchestrator."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pi_sdk.client import Client
+from pi_sdk.codec import ZERO, sha256
+from pi_sdk.store import HttpStore
+from pi_sdk.types import Outcome, Phase, RecordStatus, Reveal
+from pi_train import determinism
+from pi_train.data import load_corpus
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint, checkpoint_bytes
+from worker.network import TestNetwork, network, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestNetwork]:
+    with network(tmp_path_factory.mktemp("net")) as it:
+        yield it
+
+
+def some_reveal() -> Reveal:
+    """A slot that nobody trained; its update is in no store."""
+    return Reveal(
+        salt=os.urandom(32),
+        start_root=sha256(b"start"),
+        update_root=sha256(b"update"),
+        trace_root=sha256(b"trace"),
+        state_in=ZERO,
+        state_out=sha256(b"state"),
+        norm=1,
+        width=1,
+    )
+
+
+def wait_for_phase(client: Client, pool_id: int, phase: Phase, round_: int = 0) -> None:
+    def reached() -> bool:
+        pool = client.pool(pool_id)
+        return (pool.next_round, pool.phase) == (round_ + 1, phase)
+
+    wait_for(f"{phase.name} of round {round_}", reached)
+
+
+def play_commit(peer: Client, pool_id: int, round_: int) -> Reveal:
+    assert peer.address is not None
+    opened = some_reveal()
+    peer.commit(pool_id, peer.commitment(pool_id, round_, peer.address, opened))
+    return opened
+
+
+def audit(net: TestNetwork, seat: Client, pool_id: int, spec, round_: int, node: str):
+    """What an auditor makes of a slot with what the chain and the store say about it, and nothing else."""
+    from pi_train.replay import audit_slot
+
+    assert seat.address is not None
+    determinism.pin(determinism.default_class())
+    events = seat.events(pool_id=pool_id)
+    revealed = next(
+        e.args for e in events if e.name == "Revealed" and (e.args["round"], e.args["node"]) == (round_, node)
+    )
+    closed = {e.args["round"]: e.args["checkpoint_file"].hex() for e in events if e.name == "RoundClosed"}
+    n = parameter_count(spec.model)
+    start = closed[round_ - 1] if round_ else spec.genesis_file
+    with HttpStore(net.store_url) as store:
+        return audit_slot(
+            spec,
+            load_corpus(spec.data, store.get, net.folder / "cache"),
+            Checkpoint.from_bytes(store.get(start, checkpoint_bytes(n, False)), n, False),
+            node=node,
+            round_=round_,
+            reveal=Reveal(**revealed["reveal"]),
+            seed=seat.round(pool_id, round_).seed,
+            update=store.get(revealed["update_file"].hex(), 1 << 20),
+            fetch=store.get,
+            validator=seat.address,
+            class_id=spec.classes[0].id,
+        )
+
+
+def test_two_workers_train_two_rounds_serve_their_evidence_and_are_paid(net: TestNetwork):
+    pool_id, spec = net.pool(rounds=2, min_seats=1)
+    with net.seat(pool_id, 100) as seat:
+        assert seat.address is not None
+        workers = [net.worker(pool_id, i) for i in range(2)]
+        for round_ in range(2):
+            wait_for("the seed", lambda r=round_: seat.round(pool_id, r).seed != ZERO)
+            for i, worker in enumerate(workers):
+                assert seat.is_audited(pool_id, round_, net.node(i))
+                worker.wait_for("evidence", round=round_)
+                report = audit(net, seat, pool_id, spec, round_, net.node(i))
+                assert (report.outcome, report.bitwise) == (Outcome.ACCEPT, True), report.reasons
+            salt = os.urandom(32)
+            seat.commit_verdicts(
+                pool_id, round_, seat.verdicts_commitment(pool_id, round_, seat.address, [], salt)
+            )
+            seat.reveal_verdicts(pool_id, round_, [], salt)
+        for worker in workers:
+            worker.end(0)
+        roots = {
+            e.args["round"]: e.args["root"].hex() for e in seat.events(pool_id=pool_id, names=["RoundClosed"])
+        }
+        price = seat.pool_params(pool_id).price_per_slot
+        for i, worker in enumerate(workers):
+            closed = worker.events("closed")
+            assert [(e["root"], e["agrees"]) for e in closed] == [(roots[0], True), (roots[1], True)]
+            assert worker.events("claimed")[0]["amount"] == 2 * price
+            assert "2 rounds revealed; 0 missed" in worker.tail()
+            home = worker.home / f"pool-{pool_id}"
+            assert not list(home.glob("round-*/borders")) and (home / "round-1" / "journal.json").exists()
+            status = net.status(i, pool_id)
+            assert (status["locked"], status["member"], status["claimable"]) == (0, False, 0)
+            assert status["total_earned"] == 2 * price
+    assert roots[0] != roots[1]
+    # The second round continued from the first one's private state.
+    opened = [
+        e.args["reveal"]
+        for e in net.creator.events(pool_id=pool_id, names=["Revealed"])
+        if e.args["node"] == net.node(0)
+    ]
+    assert opened[1]["state_in"] == opened[0]["state_out"] != ZERO
+
+
+def test_a_worker_killed_between_commit_and_reveal_reveals_after_its_restart(net: TestNetwork):
+    pool_id, _ = net.pool(rounds=1, reveal_window=60)
+    with net.member(pool_id, 11) as peer:
+        worker = net.worker(pool_id, 10)
+        worker.wait_for("committed", round=0)
+        worker.kill(signal.SIGKILL)
+        before = peer.record(pool_id, 0, net.node(10)).commitment
+        opened = play_commit(peer, pool_id, 0)
+        wait_for_phase(peer, pool_id, Phase.REVEAL)
+        again = net.worker(pool_id, 10)
+        again.wait_for("revealed", round=0)
+        assert peer.record(pool_id, 0, net.node(10)).commitment == before
+        assert len(again.events("trained")) == 1
+        peer.reveal(pool_id, opened, "00" * 32, net.store_url)
+        again.end(0)
+        assert [e["agrees"] for e in again.events("closed")] == [True]
+        assert again.events("claimed")[0]["amount"] == peer.pool_params(pool_id).price_per_slot
+
+
+def test_a_worker_killed_before_its_commitment_is_mined_hands_in_the_same_work(net: TestNetwork):
+    """It dies with a whole journal; the restart commits that very update and trains nothing again."""
+    pool_id, _ = net.pool(rounds=1, reveal_window=60)
+    with net.member(pool_id, 13) as peer:
+        worker = net.worker(pool_id, 12)
+        journal = worker.home / f"pool-{pool_id}" / "round-0" / "journal.json"
+        wait_for("the journal", journal.exists)
+        worker.kill(signal.SIGKILL)
+        content = journal.read_bytes()
+        again = net.worker(pool_id, 12)
+        opened = play_commit(peer, pool_id, 0)
+        again.wait_for("revealed", round=0)
+        peer.reveal(pool_id, opened, "00" * 32, net.store_url)
+        again.end(0)
+        assert journal.read_bytes() == content and len(again.events("training")) == 1
+
+
+def test_ctrl_c_after_the_commitment_reveals_first_and_leaves(net: TestNetwork):
+    pool_id, _ = net.pool(rounds=3, reveal_window=60)
+    with net.member(pool_id, 21) as peer:
+        worker = net.worker(pool_id, 20)
+        worker.wait_for("committed", round=0)
+        worker.kill(signal.SIGINT)
+        wait_for("the worker to hear it", lambda: "leaving the pool" in worker.tail())
+        opened = play_commit(peer, pool_id, 0)
+        worker.wait_for("revealed", round=0)
+        peer.reveal(pool_id, opened, "00" * 32, net.store_url)
+        worker.end(0)
+        assert worker.events("left")[0]["reason"] == "stopped"
+        member = peer.member(pool_id, net.node(20))
+        assert member is not None and member.left_at == 1
+        assert peer.record(pool_id, 0, net.node(20)).status in (RecordStatus.REVEALED, RecordStatus.SETTLED)
+    wait_for("the lock to be released", lambda: _leave(net, 20, pool_id)["locked"] == 0)
+    assert net.status(20, pool_id)["total_earned"] == net.creator.pool_params(pool_id).price_per_slot
+    done = _leave(net, 20, pool_id, "--withdraw")
+    assert done["unbonding"] == net.creator.pool_params(pool_id).stake_per_slot and done["claimed"] > 0
+
+
+def _leave(net: TestNetwork, i: int, pool_id: int, *more: str) -> dict:
+    import json
+
+    done = net.command(i, "leave", "--pool", pool_id, "--json", *more)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_ctrl_c_between_rounds_leaves_at_once_and_a_later_join_comes_back(net: TestNetwork):
+    pool_id, _ = net.pool(rounds=1)
+    for _ in range(2):
+        worker = net.worker(pool_id, 30)
+        wait_for("the join", lambda: net.status(30, pool_id)["member"])
+        wait_for("the loop", lambda w=worker: "joined pool" in w.tail())
+        second = net.command(30, "join", "--pool", pool_id)
+        assert second.returncode == 2 and "error: a worker runs with" in second.stderr
+        worker.kill(signal.SIGINT)
+        worker.end(0)
+        status = net.status(30, pool_id)
+        assert (status["member"], status["locked"]) == (False, 0)
+        worker.log.write_text("")
+
+
+def test_what_cannot_work_ends_with_one_line(net: TestNetwork, tmp_path: Path):
+    pool_id, _ = net.pool(rounds=1)
+    elsewhere = net.creator.create_pool(_, net.creator.pool_params(pool_id), "http://127.0.0.1:9")
+    net.chain.give_gas(net.key("operator", 40).address)
+    for arguments, code, message in [
+        (["join", "--pool", 99], 1, "no pool 99"),
+        (["join", "--pool", pool_id], 1, "lacks 100"),
+        (["join", "--pool", elsewhere], 1, "http://127.0.0.1:9"),
+        (["join", "--pool", pool_id, "--width", 200], 2, "widths from 1 to 4"),
+        (["join", "--pool", pool_id, "--network", "base"], 2, "raw private key"),
+        (["claim", "--pool", pool_id], 1, "never been a member"),
+        (["leave", "--pool", pool_id], 1, "never been a member"),
+        (["status", "--pool", 99], 1, "no pool 99"),
+        (["join", "--pool", "x"], 2, "Usage"),
+    ]:
+        done = net.command(40, *arguments)
+        assert done.returncode == code and message in done.stderr, (arguments, done)
+        if message != "Usage":
+            errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1 and "Traceback" not in done.stderr, done.stderr
+    assert net.creator.stake_account(net.key("operator", 40).address).bonded == 0
