@@ -20,19 +20,18 @@ from pi_train.prepare import prepare
 @click.option("--codec", default="sparse-2bit", show_default=True)
 @click.option("--rounds", default=12, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--min-slots", "slots", default=1, show_default=True)
-@click.option("--min-seats", "seats", default=1, show_default=True)
-def main(rpc_url, private_key, orchestrator, store, artifacts, data, codec, rounds, seed, slots, seats):
+@click.option("--params", default="{}", help='Further PoolParams as JSON, e.g. {"min_slots": 4}.')
+def main(rpc_url, private_key, orchestrator, store, artifacts, data, codec, rounds, seed, params):
     local = LocalStore(artifacts)
     spec = prepare(store=local, seed=seed, rounds=rounds, data=data, codec=CodecSpec(name=codec))
-    params = PoolParams(orchestrator=orchestrator, rounds=rounds, min_slots=slots, min_seats=seats)
+    rules = PoolParams(orchestrator=orchestrator, rounds=rounds, **json.loads(params))
     with Client("local", load_account(private_key=private_key, chain_id=31337), rpc_url=rpc_url) as client:
-        pool_id = client.create_pool(spec, params, store)
+        pool_id = client.create_pool(spec, rules, store)
         remote = HttpStore(store, client.account, client.chain_id, pool_id)
         spec_id = client.pool(pool_id).run_spec_hash.hex()
         for name in [spec_id, spec.genesis_file, *(s.sha256 for s in spec.data.train + spec.data.validation)]:
             remote.put(local.get(name, max_bytes=1 << 30))
-        client.fund_pool(pool_id, rounds * params.reserve_per_round())
+        client.fund_pool(pool_id, rounds * rules.reserve_per_round())
     print(json.dumps({"pool_id": pool_id, "run_spec": spec_id}))
 
 

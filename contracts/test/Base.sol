@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Deployer, Deployment} from "../script/Deployer.sol";
 import {Court} from "../src/Court.sol";
 import {NodeRegistry} from "../src/NodeRegistry.sol";
 import {Rewards} from "../src/Rewards.sol";
@@ -15,7 +14,7 @@ import {Vm} from "./Vm.sol";
 
 /// @title Assertions, and the protocol's moves in one line each.
 /// @dev Written for this project: forge alone, no test library.
-abstract contract Base is Deployer {
+abstract contract Base {
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
     error Failed(string what);
@@ -48,9 +47,21 @@ abstract contract Base is Deployer {
     function setUp() public virtual {
         vm.warp(1_000_000);
         vm.roll(1000);
-        Deployment memory d = _deploy(address(this), vm.getNonce(address(this)), TREASURY, UNBONDING);
-        (token, registry, stakes) = (d.token, d.registry, d.stakes);
-        (rewards, ledger, court) = (d.rewards, d.ledger, d.court);
+        // From the built artifacts: `new` would compile all six again into every test.
+        uint64 nonce = vm.getNonce(address(this));
+        address ledger_ = vm.computeCreateAddress(address(this), nonce + 4);
+        address court_ = vm.computeCreateAddress(address(this), nonce + 5);
+        token = TestToken(vm.deployCode("TestToken.sol:TestToken", ""));
+        registry = NodeRegistry(vm.deployCode("NodeRegistry.sol:NodeRegistry", ""));
+        stakes = StakeManager(
+            vm.deployCode("StakeManager.sol:StakeManager", abi.encode(token, ledger_, court_, TREASURY, UNBONDING))
+        );
+        rewards = Rewards(vm.deployCode("Rewards.sol:Rewards", abi.encode(token, ledger_, court_, TREASURY)));
+        ledger =
+            RoundLedger(vm.deployCode("RoundLedger.sol:RoundLedger", abi.encode(registry, stakes, rewards, court_)));
+        court = Court(vm.deployCode("Court.sol:Court", abi.encode(registry, stakes, rewards, ledger)));
+        assertEq(address(ledger), ledger_);
+        assertEq(address(court), court_);
     }
 
     // ---------------------------------------------------------------------------------------------- assertions

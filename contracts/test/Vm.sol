@@ -8,7 +8,8 @@ interface Vm {
     function warp(uint256 timestamp) external;
     function roll(uint256 number) external;
     function chainId(uint256 id) external;
-    function etch(address target, bytes calldata code) external;
+    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
+    function deployCode(string calldata artifact, bytes calldata args) external returns (address);
     function getNonce(address account) external view returns (uint64);
     function getBlockTimestamp() external view returns (uint256);
     function getBlockNumber() external view returns (uint256);

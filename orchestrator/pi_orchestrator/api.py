@@ -76,7 +76,7 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
                 "block": service.head.block,
                 "limits": {"max_blob_bytes": limits.max_blob, "quota_bytes": limits.quota},
                 "retention": {
-                    "evidence": f"until its round is final, no case is open about it, plus {EVIDENCE_MARGIN} s",
+                    "evidence": f"until its round is final and has no open case, plus {EVIDENCE_MARGIN} s",
                     "artifact": f"until the last round of its pool is final, plus {limits.keep} s",
                 },
             }
@@ -111,7 +111,7 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
             raise HTTPException(404, "no such pool here")
         return JSONResponse(pool_view(found, service.state, service.head.time))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health", health),
             Route("/blobs/{name}", get_blob, methods=["GET"]),
@@ -121,6 +121,8 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
         ],
         exception_handlers={HTTPException: _explain, ClientDisconnect: _gone, Exception: _our_fault},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _explain(request: Request, error: Exception) -> Response:

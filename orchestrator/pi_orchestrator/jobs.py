@@ -5,6 +5,7 @@ itself.
 """
 
 import logging
+import threading
 from datetime import UTC, datetime
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -20,6 +21,8 @@ class Jobs:
         # A long outer step makes later looks wait, which is meant and not worth a warning each.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._service = service
+        self._turn = threading.Lock()
+        self._stopped = False
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(1)},
@@ -31,17 +34,27 @@ class Jobs:
 
     def _advance(self) -> None:
         """A look, and a further one at the very second in which something becomes due."""
-        self._service.advance()
-        deadline = self._service.next_deadline()
-        if deadline is not None:
-            when = datetime.fromtimestamp(deadline, UTC)
-            self._scheduler.add_job(
-                self._service.advance, "date", run_date=when, id="deadline", replace_existing=True
-            )
+        with self._turn:
+            if self._stopped:
+                return
+            self._service.advance()
+            deadline = self._service.next_deadline()
+            if deadline is not None:
+                self._scheduler.add_job(
+                    self._service.advance,
+                    "date",
+                    run_date=datetime.fromtimestamp(deadline, UTC),
+                    id="deadline",
+                    replace_existing=True,
+                )
 
     def start(self) -> None:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Waits for the job that is running."""
+        """Waits for the job that is running. The scheduler's shutdown holds the lock that `add_job` takes, so
+        no job that adds one may be running then.
+        """
+        with self._turn:
+            self._stopped = True
         self._scheduler.shutdown(wait=True)

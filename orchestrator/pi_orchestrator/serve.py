@@ -44,6 +44,7 @@ def serve(client: Client, home: Path, host: str, port: int, limits: Limits) -> N
         try:
             _run_server(app, listener)
         finally:
+            client.close()  # a job that waits for a lost node gives up
             jobs.stop()
             db.close()
             log.info("stopped")
@@ -100,7 +101,7 @@ def _run_server(app: Starlette, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # strangers' broken requests are not worth a line each
         access_log=False,
         server_header=False,
         lifespan="off",

@@ -40,7 +40,7 @@ _ENUMS: dict[str, type[IntEnum]] = {
 }
 
 _HINTS = {
-    "InsufficientFreeStake": "the operator must stake more: Client.stake, or pi-worker join --stake",
+    "InsufficientFreeStake": "the operator must stake more: Client.stake",
     "StillUnbonding": "wait until the unbonding time is over",
     "CaseOpen": "a case against this operator must be resolved first",
     "NothingUnbonding": "request_unbond comes before withdraw",

@@ -36,8 +36,17 @@ if TYPE_CHECKING:  # web3 takes seconds to import, and the chain starts meanwhil
 CHEATS = ("half-steps", "copy", "wrong-shard")
 ETHER = 10**18
 _POLL = 0.25
+_WINDOWS = {
+    "reveal_window": 20,
+    "verdict_window": 180,
+    "verdict_reveal_window": 30,
+    "vote_window": 180,
+    "vote_reveal_window": 30,
+}
+"""Seconds. Every phase ends when all have acted; these only bound how long a dead process is waited for, and leave a
+busy machine time to replay what it must."""
 _PSS_EVERY = 2.0
-_STANDSTILL = 240
+_STANDSTILL = 600
 """Seconds without any event after which a run is given up; longer than all windows of a round together."""
 _FAREWELL = 45
 """Seconds that agents get after the last case to be paid and to end."""
@@ -293,7 +302,7 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
         "--orchestrator", Account.from_key(keys["orchestrator"]).address,
         "--artifacts", options.out / "artifacts",
         "--codec", options.codec, "--rounds", str(options.rounds), "--seed", str(options.seed),
-        "--min-slots", str(options.workers), "--min-seats", str(options.validators),
+        "--params", json.dumps({"min_slots": options.workers, "min_seats": options.validators, **_WINDOWS}),
     ]  # fmt: skip
     if options.data is not None:
         argv += ["--data", options.data]

@@ -54,9 +54,10 @@ class EventCalls(Calls):
     ) -> Iterator[Event]:
         """Yields events from `from_block` on, in chain order, for ever or until `stop` is set.
 
-        To resume later, start again from the block of the last event. A node that was restarted may have
-        lost its last blocks: the stream then goes on from where the old chain and the new one part, so
-        events may come twice, never too few.
+        To resume later, start again from the block of the last event. A node that was restarted may have lost
+        its last blocks: the stream then goes on from where the old chain and the new one part, so events may
+        come twice, never too few. Raises `ChainError` when the node stays away longer than the client's
+        patience.
         """
         stop = stop or threading.Event()
         seen: deque[tuple[int, str]] = deque(maxlen=_REMEMBERED)

@@ -92,6 +92,8 @@ yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def _set_verbose(_: click.Context, __: click.Parameter, value: bool) -> None:
     global _verbose
     _verbose = _verbose or value
+    if value:
+        logging.getLogger().setLevel(logging.DEBUG)
 
 
 verbose_option = click.option(

@@ -80,16 +80,15 @@ def _text(values: dict[str, Any]) -> str:
         for phase, name in ((Phase.COMMIT, "commit_deadline"), (Phase.REVEAL, "reveal_deadline")):
             if pool["phase"] == phase.name.lower():
                 lines.append(f"{name.replace('_', ' ')} in {round_[name] - values['now']} s")
-        lines.append(
-            f"round {pool['next_round'] - 1}: {round_['expected']} expected, {round_['committed']} committed, "
-            f"{round_['revealed']} revealed"
-        )
-    lines.append(f"\n{'node':<42}  {'status':<9} {'width':>5} {'missed':>6} {'stake':>10} {'earned':>10}")
+        counts = ", ".join(f"{round_[name]} {name}" for name in ("expected", "committed", "revealed"))
+        lines.append(f"round {pool['next_round'] - 1}: {counts}")
+    heads = ("node", "status", "width", "missed", "stake", "earned")
+    lines += ["", "{:<42}  {:<9} {:>5} {:>6} {:>10} {:>10}".format(*heads)]
     for m in values["members"]:
         lines.append(
             f"{m['node']:<42}  {m['status']:<9} {m['width']:>5} {m['missed']:>6} {m['bonded'] / 1e18:>10.2f} "
             f"{m['earned'] / 1e18:>10.2f}"
         )
-    lines.append(f"\n{sum(not s['left_at'] for s in values['seats'])} validator seats")
+    lines += ["", f"{sum(not s['left_at'] for s in values['seats'])} validator seats"]
     lines += [f"round {c['round']} closed: {c['root']}" for c in values["closes"]]
     return "\n".join(lines)

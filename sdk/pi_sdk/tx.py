@@ -174,7 +174,7 @@ class Sender:
             "gas": pending.gas,
             "maxFeePerGas": pending.fees.limit,
             "maxPriorityFeePerGas": pending.fees.tip,
-            "to": pending.call.to or b"",
+            "to": bytes.fromhex(pending.call.to[2:]) if pending.call.to else b"",
             "value": pending.call.value,
             "data": pending.call.data,
         }
@@ -267,7 +267,8 @@ class Sender:
     def _fill_gap(self, nonce: int) -> None:
         """Empty transfers in the place of transactions that the node has lost and nobody waits for any
         more."""
-        count = self._rpc.integer("eth_getTransactionCount", self.address, "pending")
+        # not "pending": anvil counts on from what waits in its pool, with a gap before it or not
+        count = self._rpc.integer("eth_getTransactionCount", self.address, "latest")
         with self._lock:
             missing = [n for n in range(count, nonce) if n not in self._in_flight]
             for n in missing:

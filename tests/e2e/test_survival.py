@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,13 @@ class Town:
         self.rpc_url, self.store_port = f"http://127.0.0.1:{free_port()}", free_port()
         start_anvil(processes, anvil_path(), int(self.rpc_url.rsplit(":")[-1]), home / "chain.json")
         deploy(self.rpc_url)
-        self.chain = Client("local", rpc_url=self.rpc_url).__enter__()
+        self.chain = Client("local", rpc_url=self.rpc_url)
         bank = load_account(private_key=dev_key(0), chain_id=31337)
         with Client("local", bank, rpc_url=self.rpc_url) as pi:
             self.orchestrator()
             creator = load_account(private_key=dev_key(2), chain_id=31337)
             pi.mint(creator.address, 10_000 * TOKEN)
+        wait_for(lambda: accepts(self.store_port), "the orchestrator")
         self.create_pool(creator)
 
     def create_pool(self, creator) -> None:
@@ -59,7 +61,9 @@ class Town:
             max_width=spec.max_width,
             min_slots=WORKERS,
             min_seats=VALIDATORS,
-            reveal_window=60,
+            reveal_window=90,
+            verdict_window=90,
+            verdict_reveal_window=90,
             probation=ROUNDS,
         )
         with Client("local", creator, rpc_url=self.rpc_url) as pi:
@@ -121,10 +125,10 @@ def kill(process: Process) -> None:
 
 @pytest.mark.slow
 def test_a_run_survives_kill_9_of_anybody(tmp_path: Path):
-    with Processes(tmp_path / "logs") as processes:
+    with ExitStack() as cleanup, Processes(tmp_path / "logs") as processes:
         town = Town(processes, tmp_path)
+        cleanup.callback(town.chain.close)
         orchestrator = processes.all[-1]
-        wait_for(lambda: accepts(town.store_port), "the orchestrator")
         workers = [town.agent("worker", i) for i in range(WORKERS)]
         validators = [town.agent("validator", i) for i in range(VALIDATORS)]
 
@@ -166,4 +170,3 @@ def test_a_run_survives_kill_9_of_anybody(tmp_path: Path):
             assert town.chain.stake_account(key.address).bonded == town.params.stake_per_slot
         judged = sum(len(e.args["verdicts"]) for e in events if e.name == "VerdictsRevealed")
         assert judged == ROUNDS * WORKERS * town.params.auditors
-        town.chain.__exit__(None, None, None)

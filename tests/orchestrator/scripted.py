@@ -18,6 +18,8 @@ from pi_train.prepare import prepare
 
 MODEL = GptSpec(layers=1, heads=1, width=8, context=32, vocab=256)
 N = parameter_count(MODEL)
+WINDOW = 60
+"""Seconds of every window of a pool: long enough for a slow machine, since tests move the chain's time."""
 
 
 def dev_account(i: int) -> LocalAccount:
@@ -69,7 +71,9 @@ class Worker:
         self.operator.join(pool, self.node.address, width)
         self.store = HttpStore(url, self.node, 31337, pool)
 
-    def commit(self, pool: int, number: int, spec: RunSpec, start: bytes, width: int = 1, lie: str = "") -> None:
+    def commit(
+        self, pool: int, number: int, spec: RunSpec, start: bytes, width: int = 1, lie: str = ""
+    ) -> None:
         """Commits to a random update. `lie`: 'malformed' bytes, or another 'norm' than the update's."""
         values = np.random.default_rng(random.randrange(1 << 30)).integers(-1000, 1000, N).astype(np.int32)
         data = encode_update(spec.codec, values)
@@ -89,7 +93,8 @@ class Worker:
             ),
             data,
         )
-        self.client.commit(pool, self.client.commitment(pool, number, self.node.address, self.opened[number][0]))
+        opened = self.opened[number][0]
+        self.client.commit(pool, self.client.commitment(pool, number, self.node.address, opened))
 
     def reveal(self, pool: int, number: int, *, upload: bool = True, locations: str = "") -> None:
         opened, data = self.opened[number]
@@ -109,6 +114,7 @@ class Worker:
 
 
 def pool_params(orchestrator: str, rounds: int, **changes: int) -> PoolParams:
-    fields = {"rounds": rounds, "min_train_window": 1, "max_train_window": 30, "reveal_window": 3}
-    fields |= {"verdict_window": 2, "verdict_reveal_window": 2, "vote_window": 2, "vote_reveal_window": 2}
+    names = """max_train_window reveal_window verdict_window verdict_reveal_window vote_window
+        vote_reveal_window""".split()
+    fields = {"rounds": rounds, "min_train_window": 1} | dict.fromkeys(names, WINDOW)
     return PoolParams(orchestrator=orchestrator, **(fields | changes))

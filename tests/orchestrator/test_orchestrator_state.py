@@ -57,8 +57,8 @@ def fact_args(name: str, pool: int, number: int, node: str, small: int) -> dict:
     return args
 
 
-NAMES = """Joined Left Convicted SeatTaken PoolEnded RoundOpened Committed CommitPhaseEnded Revealed RevealedLate
-    RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed Missed CaseOpened VoteCommitted VoteRevealed
+NAMES = """Joined Left Convicted SeatTaken PoolEnded RoundOpened Committed CommitPhaseEnded Revealed
+    RevealedLate RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed Missed CaseOpened VoteCommitted VoteRevealed
     CaseResolved RoundFinal""".split()
 
 

@@ -160,3 +160,12 @@ def test_an_unknown_pool_and_a_wrong_network_are_one_line(cli: Pi, chain: Anvil)
     assert (code, out) == (1, "") and err == "error: no pool 1000000 (is it the right network?)\n"
     code, _, err = cli("pool", "list", "--network", "base", "--rpc-url", chain.url)
     assert code == 1 and "is chain 31337" in err and err.count("\n") == 1
+
+
+def test_verbose_shows_where_an_error_came_from(
+    cli: Pi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")  # puts the root logger's level back afterwards
+    monkeypatch.setattr("pi_sdk.options._verbose", False)
+    code, _, err = cli("pool", "list", "--rpc-url", "http://127.0.0.1:9", "-v")
+    assert code == 1 and "Traceback" in err and err.splitlines()[-1].startswith("error: cannot reach")

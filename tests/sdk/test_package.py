@@ -29,7 +29,10 @@ def test_type_checkers_see_the_names_that_are_loaded():
 
 
 def test_importing_loads_neither_torch_nor_web3():
-    code = "import pi_sdk, sys; pi_sdk.PoolParams, pi_sdk.PiError; print({'torch', 'web3', 'numpy'} & set(sys.modules))"
+    code = (
+        "import pi_sdk, sys; pi_sdk.PoolParams, pi_sdk.PiError; "
+        "print({'torch', 'web3', 'numpy'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -183,7 +183,7 @@ def test_dead_and_lying_mirrors_are_passed_over(tmp_path: Path, http: HttpStore,
     server.blobs = {NAME: b"lies"}
     good = LocalStore(tmp_path)
     good.put(DATA)
-    with HttpStore(f"http://127.0.0.1:{free_port()}", tries=1) as dead:
+    with HttpStore(f"http://127.0.0.1:{free_port()}", Account.create(), 31337, 7, tries=1) as dead:
         with pytest.raises(StoreError, match="cannot reach the store"):
             dead.get(NAME, 100)
         assert MultiStore([dead, http, good]).get(NAME, 100) == DATA

@@ -1,4 +1,4 @@
-"""The outer step, checkpoints, fixed point and error feedback: vectors, the plain reference, any order and block."""
+"""The outer step, checkpoints, fixed point and error feedback: vectors, reference, any order and block."""
 
 import json
 from pathlib import Path

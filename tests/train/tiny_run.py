@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from pi_sdk.codec import ZERO, Trace, sha256
+from pi_sdk.codec import Trace, sha256
 from pi_sdk.errors import BlobNotFound
 from pi_sdk.types import CodecSpec, GptSpec, InnerSpec, Reveal, RunSpec, TraceSpec
 from pi_train.codecs import UpdateFile
@@ -14,7 +14,7 @@ from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, outer_step
 from pi_train.prepare import prepare
 from pi_train.replay import AuditReport, audit_slot
-from pi_train.slot import SlotResult, SlotRun, train_slot
+from pi_train.slot import SlotResult, SlotRun
 
 NODE = "0x" + "a1" * 20
 VALIDATOR = "0x" + "b2" * 20
@@ -44,7 +44,7 @@ class TinyRun:
     def __init__(self, folder: Path, **overrides):
         self.folder, self.store = folder, MemoryStore()
         texts = folder / "text"
-        texts.mkdir()
+        texts.mkdir(parents=True)
         for i in range(60):
             (texts / f"{i}.txt").write_text("".join(f"{j} plus {i} is {i + j}\n" for j in range(40)))
         options = {
@@ -154,6 +154,3 @@ class Work:
             "class_id": run.class_id,
         }
         return audit_slot(run.spec, run.corpus, run.checkpoint, **options | changes)
-
-
-__all__ = ["NODE", "SEED", "VALIDATOR", "ZERO", "MemoryStore", "TinyRun", "Work", "train_slot"]

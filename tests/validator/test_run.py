@@ -125,7 +125,9 @@ def test_killed_between_commit_and_reveal_it_reveals_after_a_restart(tmp_path):
         second.end()
         events = net.creator.events(pool_id=pool_id, names=["VerdictsCommitted", "VerdictsRevealed"])
         mine = [(e.name, e.args["round"]) for e in events if e.args["validator"] == node]
-        assert sorted(mine) == sorted((n, r) for n in ("VerdictsCommitted", "VerdictsRevealed") for r in (0, 1))
+        assert sorted(mine) == sorted(
+            (name, round_) for name in ("VerdictsCommitted", "VerdictsRevealed") for round_ in (0, 1)
+        )
 
 
 def test_ctrl_c_gives_the_seat_up_and_frees_the_stake(tmp_path):

@@ -23,7 +23,8 @@ from pi_sdk.store import HttpStore, LocalStore
 from pi_sdk.types import AuditSpec, GptSpec, InnerSpec, PoolParams, RunSpec, TraceSpec
 from pi_train.prepare import prepare
 
-PATIENCE = 120
+PATIENCE = 240
+"""Seconds after which a wait has failed; a busy machine may take a minute to import torch."""
 BIN = Path(sys.executable).parent
 
 
@@ -93,7 +94,7 @@ class TestNetwork:
         self.store_url = f"http://127.0.0.1:{self.port}"
         self.programs: list[Program] = []
         with Client("local", Account.from_key(dev_key(0)), rpc_url=chain.url, poll=0.05) as deployer:
-            deployer.deploy()
+            deployer.deploy(unbonding_time=3600)
         self.creator = Client("local", self.key("creator"), rpc_url=chain.url, poll=0.05)
         chain.give_gas(self.creator.sender.address)
 
@@ -142,7 +143,9 @@ class TestNetwork:
             trace=TraceSpec(segment=2),
             audit=AuditSpec(segments=1),
         )
-        values = {"min_seats": 0, "min_slots": 2, "reveal_window": 10, "max_train_window": 60} | params
+        # The windows are long: every phase ends as soon as all have acted.
+        windows = {"max_train_window": 300, "reveal_window": 300, "verdict_window": 300}
+        values = {"min_seats": 0, "min_slots": 2} | windows | params
         rules = PoolParams(
             orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values
         )

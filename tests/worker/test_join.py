@@ -56,10 +56,10 @@ def play_commit(peer: Client, pool_id: int, round_: int) -> Reveal:
 
 def audit(net: TestNetwork, seat: Client, pool_id: int, spec, round_: int, node: str):
     """What an auditor makes of a slot with what the chain and the store say about it, and nothing else."""
+    determinism.pin(determinism.default_class())
     from pi_train.replay import audit_slot
 
     assert seat.address is not None
-    determinism.pin(determinism.default_class())
     events = seat.events(pool_id=pool_id)
     revealed = next(
         e.args for e in events if e.name == "Revealed" and (e.args["round"], e.args["node"]) == (round_, node)
@@ -127,7 +127,7 @@ def test_two_workers_train_two_rounds_serve_their_evidence_and_are_paid(net: Tes
 
 
 def test_a_worker_killed_between_commit_and_reveal_reveals_after_its_restart(net: TestNetwork):
-    pool_id, _ = net.pool(rounds=1, reveal_window=60)
+    pool_id, _ = net.pool(rounds=1)
     with net.member(pool_id, 11) as peer:
         worker = net.worker(pool_id, 10)
         worker.wait_for("committed", round=0)
@@ -147,7 +147,7 @@ def test_a_worker_killed_between_commit_and_reveal_reveals_after_its_restart(net
 
 def test_a_worker_killed_before_its_commitment_is_mined_hands_in_the_same_work(net: TestNetwork):
     """It dies with a whole journal; the restart commits that very update and trains nothing again."""
-    pool_id, _ = net.pool(rounds=1, reveal_window=60)
+    pool_id, _ = net.pool(rounds=1)
     with net.member(pool_id, 13) as peer:
         worker = net.worker(pool_id, 12)
         journal = worker.home / f"pool-{pool_id}" / "round-0" / "journal.json"
@@ -163,7 +163,7 @@ def test_a_worker_killed_before_its_commitment_is_mined_hands_in_the_same_work(n
 
 
 def test_ctrl_c_after_the_commitment_reveals_first_and_leaves(net: TestNetwork):
-    pool_id, _ = net.pool(rounds=3, reveal_window=60)
+    pool_id, _ = net.pool(rounds=3)
     with net.member(pool_id, 21) as peer:
         worker = net.worker(pool_id, 20)
         worker.wait_for("committed", round=0)

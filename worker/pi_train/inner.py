@@ -25,6 +25,7 @@ class InnerLoop:
         self.device = torch.device(cls.device)
         self.m = torch.zeros_like(self.model.params)
         self.v = torch.zeros_like(self.model.params)
+        self.scratch = torch.empty_like(self.model.params)
         self.load(start)
 
     def load(self, border: Border) -> None:
@@ -67,5 +68,5 @@ class InnerLoop:
         self.m.lerp_(grad, 1 - inner.beta1)
         self.v.mul_(inner.beta2).addcmul_(grad, grad, value=1 - inner.beta2)
         m_scale, v_scale = 1 - inner.beta1**self.step, 1 - inner.beta2**self.step
-        denominator = (self.v / v_scale).sqrt_().add_(inner.eps)
+        denominator = torch.div(self.v, v_scale, out=self.scratch).sqrt_().add_(inner.eps)
         params.addcdiv_(self.m, denominator, value=-lr / m_scale)

@@ -16,6 +16,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from pi_sdk.codec import sha256
 from pi_sdk.eventlog import EventLog
 from pi_sdk.store import Store
 from pi_sdk.types import DeterminismClass, Outcome, RunSpec
@@ -31,7 +32,8 @@ AUDIT, EVALUATE = 0, 1
 
 
 class ReplayQueue(threading.Thread):
-    """The thread that owns the replay process: requests in the order of (priority, deadline).
+    """The thread that owns the replay process: requests in the order of (priority, deadline, order). A
+    future that is cancelled before its turn costs nothing.
 
     `ready` is done once the process has started, with `SpecMismatch` or `ReplayFailed` where it cannot.
     """
@@ -45,13 +47,13 @@ class ReplayQueue(threading.Thread):
         self._closed = False
 
     def submit(
-        self, request: dict[str, Any], *, priority: int, deadline: int, time_limit: float
+        self, request: dict[str, Any], *, priority: int, deadline: int, order: bytes = b"", time_limit: float
     ) -> Future[dict]:
         """The future of the child's answer, or of `ReplayFailed`. `time_limit` in seconds, for each of two
         attempts.
         """
         future: Future[dict] = Future()
-        self._requests.put((priority, deadline, next(self._order), request, time_limit, future))
+        self._requests.put((priority, deadline, order, next(self._order), request, time_limit, future))
         return future
 
     def run(self) -> None:
@@ -65,6 +67,8 @@ class ReplayQueue(threading.Thread):
             *_, request, time_limit, future = self._requests.get()
             if request is None:
                 break
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(self.process.ask(request, time_limit))
             except Exception as error:
@@ -74,7 +78,7 @@ class ReplayQueue(threading.Thread):
     def close(self) -> None:
         """Ends the process and the thread at once."""
         self._closed = True
-        self._requests.put((-1, 0, next(self._order), None, 0.0, None))
+        self._requests.put((-1, 0, b"", next(self._order), None, 0.0, None))
         self.process.close()
         if self.is_alive():
             self.join()
@@ -189,8 +193,20 @@ class SlotAudit:
             "validator": self.bench.node,
         }
         self._future = self.bench.replay.submit(
-            request, priority=AUDIT, deadline=deadline, time_limit=self.bench.time_limit
+            request,
+            priority=AUDIT,
+            deadline=deadline,
+            # Every validator has its own order, so that those who run out of time leave out different slots.
+            order=sha256(self.bench.node.encode() + self.seed + self.slot.node.encode()),
+            time_limit=self.bench.time_limit,
         )
+
+    def cancel(self) -> None:
+        """Ends an audit that came too late: its replay must not take the time of the next ones."""
+        if not self.done:
+            if self._future is not None:
+                self._future.cancel()
+            self._abstain("not finished in time")
 
     def _collect(self, future: Future[dict]) -> None:
         try:

@@ -127,6 +127,8 @@ class RoundDuty:
                 audit.advance(give_up=now >= sealed_at + GIVE_UP * window, deadline=info.commit_deadline)
             if not all(audit.done for audit in self.drawn) and now < sealed_at + COMMIT_BY * window:
                 return
+            for audit in self.drawn:
+                audit.cancel()
             found = [(a.slot.node, a.report) for a in self.drawn if a.report is not None]
             verdicts = [(node, report.outcome, report.digest) for node, report in found[:MAX_VERDICTS]]
             if left_out := len(self.drawn) - len(verdicts):

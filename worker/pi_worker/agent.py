@@ -6,6 +6,7 @@ restart could not find again.
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, WrongN
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.store import HttpStore
-from pi_sdk.types import PoolParams
+from pi_sdk.types import DeterminismClass, PoolParams, RunSpec
 from pi_train import determinism
 from pi_train.data import load_corpus
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 POLL = 0.25
 MAX_BACKOFF = 5.0
+MAX_REFUSALS = 5
 NUDGE_AFTER = 5
 """Seconds after which a worker that is winding down seals a round, or captures its seed, itself."""
 
@@ -69,24 +71,29 @@ class Agent:
         self.events = EventLog(home)
         self.stop = threading.Event()
         self._ended_by = ""
+        self._fuelled = 0
+        self._slashes_said = 0
 
     # --- start ------------------------------------------------------------------------------------------
 
     def run(self) -> str:
         """Works until the run is over or `stop` is set; returns one line about it. Raises `Convicted`."""
         pool = self.chain.pool(self.pool_id)
-        if pool.ended and not self.member.is_in(self.member.info()):
+        is_in = self.member.is_in(self.member.info())
+        if pool.ended and not is_in:
             raise PiError(f"pool {self.pool_id} has ended", "pi pool list shows the pools that are open")
-        store = HttpStore(
-            pool.store_uri, account=self.node, chain_id=self.chain.chain_id, pool_id=self.pool_id
-        )
-        spec, params = load_rules(self.chain, self.pool_id, store)
-        cls = choose_class(spec, determinism.default_class())
-        log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
-        if not self.member.is_in(self.member.info()):
-            determinism.pin(cls)  # before any money moves. A member that comes back may have to reveal first
-        corpus = load_corpus(spec.data, store.get, self.home / "data")
+        with HttpStore(pool.store_uri, self.node, self.chain.chain_id, self.pool_id) as store:
+            spec, params = load_rules(self.chain, self.pool_id, store)
+            cls = choose_class(spec, determinism.default_class())
+            log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
+            if not is_in:
+                determinism.pin(
+                    cls
+                )  # before money moves. Who comes back may have to reveal before torch is here
+            return self._work(store, spec, params, cls)
 
+    def _work(self, store: HttpStore, spec: RunSpec, params: PoolParams, cls: DeterminismClass) -> str:
+        corpus = load_corpus(spec.data, store.get, self.home / "data")
         journal = Journal(self.home / f"pool-{self.pool_id}")
         evidence = EvidenceServer(
             self.connect, store, spec, journal, self.events, pool_id=self.pool_id, node=self.node.address
@@ -152,7 +159,7 @@ class Agent:
 
         def ask(number: int, _: object) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, signal.default_int_handler)
+                signal.signal(each, lambda *_: os._exit(1))  # nothing on disk is ever half written
             log.warning("%s: leaving the pool; once more ends at once", signal.Signals(number).name)
             self.stop.set()
 
@@ -166,16 +173,20 @@ class Agent:
     # --- the loop ---------------------------------------------------------------------------------------
 
     def _loop(self) -> str:
-        backoff, said = POLL, ""
+        backoff, said, refusals = POLL, "", 0
         while True:
             try:
                 summary = self.tick()
                 if summary is not None:
                     return summary
-                backoff, said = POLL, ""
+                backoff, said, refusals = POLL, "", 0
             except WrongNetwork:
                 raise
-            except (ChainError, StoreError) as error:
+            except (ChainError, StoreError, ContractError) as error:
+                # A contract refuses what somebody else was faster with: the next look will show that.
+                refusals += isinstance(error, ContractError)
+                if refusals == MAX_REFUSALS:
+                    raise
                 if str(error) != said:
                     said = str(error)
                     log.warning("%s; trying again", said)
@@ -196,7 +207,11 @@ class Agent:
         assert member is not None
         if member.convicted:
             return self._wind_down(pool, member)
-        self.rounds.follow(pool, member)
+        if not self.stop.is_set():  # who leaves must not depend on the store any more
+            self.rounds.follow(pool, member)
+            if pool.next_round > self._fuelled:
+                self.member.top_up(self.node_gas)
+                self._fuelled = pool.next_round
         if self.rounds.work(pool, member):
             return None
         if self.stop.is_set() or pool.ended or member.left_at:
@@ -207,17 +222,21 @@ class Agent:
 
     def _wind_down(self, pool: PoolInfo, member: MemberInfo) -> str | None:
         """Leaves, lets the evidence be served, settles, claims. None while that is not done."""
-        if not self._ended_by:
-            self._ended_by = self._say_why(pool, member)
+        evidence = self.rounds.evidence
+        if not self._ended_by or (member.convicted and self._ended_by != "convicted"):
+            self._ended_by = self._why(pool, member)
+            self._say_slashes(member)
+            if evidence.unserved():
+                log.info("rounds %s may still be audited: staying until that is drawn", evidence.unserved())
         if self.member.leave():
             member = self.member.info() or member
-        evidence = self.rounds.evidence
         for round_ in evidence.unserved():
             self._nudge(round_)
         # A run that is over is waited out to the last verdict. Who stops before only lets no audit fail.
         patient = pool.ended and not self.stop.is_set() and not member.convicted
         if evidence.pending() if patient else evidence.unserved():
             return None
+        self._say_slashes(member)
         locked = self.member.settle_and_release()
         claimed = self.member.claim()
         if claimed:
@@ -238,13 +257,10 @@ class Agent:
             )
         return self._summary(claimed, locked)
 
-    def _say_why(self, pool: PoolInfo, member: MemberInfo) -> str:
-        """Why the agent winds down, as one word; a slash is said when it is seen."""
-        if member.convicted or (member.left_at and member.missed >= 2):
-            for block, amount in self.member.slashed():
-                self.events.write("slashed", amount=amount, block=block)
-                log.error("slashed: %g tokens", amount / TOKEN)
+    def _why(self, pool: PoolInfo, member: MemberInfo) -> str:
+        """Why the agent winds down, as one word."""
         if member.convicted:
+            log.error("convicted: this node is out of the pool, and its later pay is forfeited")
             return "convicted"
         if member.left_at and member.missed >= 2:
             log.error("taken out of the pool after %d rounds missed in a row; join again", member.missed)
@@ -253,6 +269,15 @@ class Agent:
             log.info("the run is over; waiting for the last verdicts")
             return "ended"
         return "stopped" if self.stop.is_set() else "left"
+
+    def _say_slashes(self, member: MemberInfo) -> None:
+        if not member.convicted and member.missed < 2:
+            return
+        slashes = self.member.slashed()
+        for block, amount in slashes[self._slashes_said :]:
+            self.events.write("slashed", amount=amount, block=block)
+            log.error("slashed: %g tokens", amount / TOKEN)
+        self._slashes_said = len(slashes)
 
     def _nudge(self, round_: int) -> None:
         """Moves a round towards its audit seed where nobody else does."""

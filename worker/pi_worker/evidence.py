@@ -78,7 +78,7 @@ class EvidenceServer(threading.Thread):
 
     def stop(self) -> None:
         self._halt.set()
-        self.join()
+        self.join(5)  # an upload that hangs must not keep the process
 
     def run(self) -> None:
         wait = POLL

@@ -3,10 +3,32 @@ pragma solidity 0.8.30;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 
+import {Deployer, Deployment} from "../../script/Deployer.sol";
 import {Base} from "../Base.sol";
 
-contract DeployTest is Base {
+contract DeployTest is Base, Deployer {
+    function setUp() public override {
+        vm.warp(1_000_000);
+        Deployment memory d = _deploy(address(this), vm.getNonce(address(this)), TREASURY, UNBONDING);
+        (token, registry, stakes) = (d.token, d.registry, d.stakes);
+        (rewards, ledger, court) = (d.rewards, d.ledger, d.court);
+    }
+
+    function test_RevertWhen_ThePredictionIsWrong() public {
+        fails(address(this), address(this), abi.encodeCall(this.deployAt, (70)), _wrong("Rewards"));
+    }
+
+    function deployAt(uint256 nonce) external {
+        _deploy(address(this), nonce, TREASURY, UNBONDING);
+    }
+
+    function _wrong(string memory name) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(WrongAddress.selector, name);
+    }
+
     function test_ContractsKnowEachOther() public view {
+        assertEq(stakes.treasury(), TREASURY);
+        assertEq(rewards.treasury(), TREASURY);
         assertEq(stakes.ledger(), address(ledger));
         assertEq(stakes.court(), address(court));
         assertEq(address(rewards.ledger()), address(ledger));

@@ -60,9 +60,7 @@ contract RoundsTest is Base {
         assertEq(rewards.budget(pool).reserved, 8 * 10 ether + 20 * 1 ether);
         assertEq(ledger.pool(pool).phase, IRoundLedger.Phase.Commit);
         assertEq(ledger.pool(pool).nextRound, 1);
-        _ledgerFails(
-            ORCHESTRATOR, abi.encodeCall(ledger.openRound, (pool, 50)), _phase(IRoundLedger.Phase.Commit)
-        );
+        _ledgerFails(ORCHESTRATOR, abi.encodeCall(ledger.openRound, (pool, 50)), _phase(IRoundLedger.Phase.Commit));
     }
 
     function test_AnyoneOpensAfterTheGrace() public {
@@ -140,9 +138,7 @@ contract RoundsTest is Base {
         assertEq(status, IRoundLedger.RecordStatus.Committed);
         assertEq(width, 1);
         assertEq(stored, commitment >> 40 << 40);
-        _ledgerFails(
-            a.node, abi.encodeCall(ledger.commit, (pool, SPEC)), err(IRoundLedger.AlreadyCommitted.selector)
-        );
+        _ledgerFails(a.node, abi.encodeCall(ledger.commit, (pool, SPEC)), err(IRoundLedger.AlreadyCommitted.selector));
         _ledgerFails(
             a.operator,
             abi.encodeCall(ledger.commit, (pool, SPEC)),
@@ -266,9 +262,7 @@ contract RoundsTest is Base {
         ra.stateIn = SPEC;
         _commitBoth(ra);
         _ledgerFails(
-            a.node,
-            _reveal(ra),
-            abi.encodeWithSelector(IRoundLedger.BrokenStateChain.selector, bytes32(0), SPEC)
+            a.node, _reveal(ra), abi.encodeWithSelector(IRoundLedger.BrokenStateChain.selector, bytes32(0), SPEC)
         );
     }
 
@@ -291,9 +285,7 @@ contract RoundsTest is Base {
         Reveal memory rb = work(pool, b, 0);
         reveal(pool, a);
         bytes32 hash = Hashes.commitment(address(ledger), pool, 0, a.node, ra) >> 40 << 40;
-        _ledgerFails(
-            a.node, _reveal(ra), abi.encodeWithSelector(IRoundLedger.CommitmentMismatch.selector, hash, hash)
-        );
+        _ledgerFails(a.node, _reveal(ra), abi.encodeWithSelector(IRoundLedger.CommitmentMismatch.selector, hash, hash));
         pass(51);
         _ledgerFails(b.node, _reveal(rb), _phase(IRoundLedger.Phase.Reveal));
     }
@@ -446,9 +438,7 @@ contract RoundsTest is Base {
         IRoundLedger.Exclusion[] memory ex = new IRoundLedger.Exclusion[](2);
         ex[0] = IRoundLedger.Exclusion(a.node, 1);
         ex[1] = IRoundLedger.Exclusion(a.node, 1);
-        _ledgerFails(
-            ORCHESTRATOR, _close(SPEC, ex), abi.encodeWithSelector(IRoundLedger.BadExclusion.selector, a.node)
-        );
+        _ledgerFails(ORCHESTRATOR, _close(SPEC, ex), abi.encodeWithSelector(IRoundLedger.BadExclusion.selector, a.node));
         ex[1] = IRoundLedger.Exclusion(b.node, 1);
         _ledgerFails(ORCHESTRATOR, _close(SPEC, ex), err(IRoundLedger.BadRoot.selector)); // nobody is left
         vm.prank(ORCHESTRATOR);
@@ -533,9 +523,7 @@ contract RoundsTest is Base {
         commit(pool, b);
         Reveal memory ra = work(pool, a, 16);
         reveal(pool, a);
-        assertEq(
-            ledger.round(pool, 16).accumulator, Hashes.accumulate(0, a.node, ra.updateRoot, ra.norm, ra.width)
-        );
+        assertEq(ledger.round(pool, 16).accumulator, Hashes.accumulate(0, a.node, ra.updateRoot, ra.norm, ra.width));
     }
 
     /// A node that was away for more than a lap is paid for what its places still hold.
@@ -555,9 +543,7 @@ contract RoundsTest is Base {
 
     function test_RevertWhen_CourtFunctionsAreCalledByOthers() public {
         _toSealed();
-        _ledgerFails(
-            STRANGER, abi.encodeCall(ledger.contest, (pool, 0, a.node)), err(IRoundLedger.OnlyCourt.selector)
-        );
+        _ledgerFails(STRANGER, abi.encodeCall(ledger.contest, (pool, 0, a.node)), err(IRoundLedger.OnlyCourt.selector));
         _ledgerFails(
             CREATOR, abi.encodeCall(ledger.resolve, (pool, 0, a.node, true)), err(IRoundLedger.OnlyCourt.selector)
         );
