@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from pi_sdk import BlobNotFound, BlobTooLarge, MalformedArtifact, RunSpec, StoreError
+from pi_sdk import BlobNotFound, BlobTooLarge, MalformedArtifact, PoolParams, RunSpec, StoreError
 from pi_sdk.codec import Trace, sha256
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.layout import parameter_count
@@ -52,7 +52,7 @@ class Aggregator:
     def missing(self, pool: Pool) -> list[str]:
         """What its creator still has to store before the first round can be trained; empty when all is there.
 
-        Raises `MalformedArtifact` when what is stored does not fit what is on chain.
+        Raises `MalformedArtifact` or `SpecMismatch` when what is stored does not fit what is on chain.
         """
         try:
             spec = self.spec(pool)
@@ -64,6 +64,7 @@ class Aggregator:
         wanted |= {shard.sha256: "data shard" for shard in (*spec.data.train, *spec.data.validation)}
         lacking = [f"{what} {name}" for name, what in wanted.items() if not self._blobs.has(name)]
         if not lacking and not pool.rounds:
+            PoolParams(**pool.params).check(spec)
             self.checkpoint(pool, 0)
         return lacking
 
@@ -115,10 +116,11 @@ class Aggregator:
             else (spec.genesis_file, pool.genesis_root)
         )
         n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
+        size = checkpoint_bytes(n, momentum)
+        if self._blobs.size(name) != size:  # a RunSpec may claim any size; only a file that is there has one
+            return None
         try:
-            checkpoint = Checkpoint.from_bytes(
-                self._blobs.get(name, checkpoint_bytes(n, momentum)), n, momentum
-            )
+            checkpoint = Checkpoint.from_bytes(self._blobs.get(name, size), n, momentum)
         except (StoreError, MalformedArtifact):
             return None
         return checkpoint if checkpoint.root().hex() == root[2:] else None

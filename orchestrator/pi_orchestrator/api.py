@@ -10,11 +10,13 @@ it is read, is bounded in size and time while it comes in, and is either stored 
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -88,12 +90,12 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
             file = await asyncio.to_thread(blobs.path(name).open, "rb")
         except FileNotFoundError:
             raise HTTPException(404, "no such blob") from None
-        with file:
-            size = file.seek(0, 2)
+        size = os.fstat(file.fileno()).st_size
         headers = {"content-length": str(size), "content-type": "application/octet-stream"}
         if request.method == "HEAD":
+            file.close()
             return Response(headers=headers)
-        return StreamingResponse(_read(blobs, name), headers=headers)
+        return StreamingResponse(_read(file), headers=headers)
 
     async def pools(request: Request) -> Response:
         state, now = service.state, service.head.time
@@ -138,8 +140,8 @@ async def _our_fault(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "internal error"}, 500)
 
 
-def _read(blobs: BlobStore, name: str) -> Iterator[bytes]:
-    with blobs.path(name).open("rb") as file:
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    with file:
         while chunk := file.read(_WRITE):
             yield chunk
 
@@ -219,23 +221,31 @@ class _Uploads:
         return signer
 
     async def _authorize(self, reason: Reason) -> None:
-        pool = self._service.state.pools.get(reason.pool)
-        people, rounds = (pool.uploaders(), pool.next_round) if pool else (set(), 0)
+        people, rounds = self._known(reason.pool)
         if reason.owner not in people or (reason.kind == "evidence" and reason.round >= rounds):
-            more, rounds = await self._look_up(reason.pool)
-            if not people and not more:
-                raise HTTPException(404, f"pool {reason.pool} is not served here")
-            if reason.owner not in people | more:
-                raise HTTPException(403, f"{reason.owner} has no part in pool {reason.pool}")
+            further, rounds = await self._look_up(reason.pool)
+            # Known is asked anew: the look-up began where the scheduler had read to by then.
+            people, _ = self._known(reason.pool)
+            people |= further
+        if not people:
+            raise HTTPException(404, f"pool {reason.pool} is not served here")
+        if reason.owner not in people:
+            raise HTTPException(403, f"{reason.owner} has no part in pool {reason.pool}")
         if reason.kind == "evidence":
             if reason.round >= rounds:
                 raise HTTPException(409, f"round {reason.round} has not opened")
-            if pool and (known := pool.rounds.get(reason.round)) and known.final_at:
+            pool = self._service.state.pools.get(reason.pool)
+            if pool and (found := pool.rounds.get(reason.round)) and found.final_at:
                 raise HTTPException(409, f"round {reason.round} is final: nobody needs its evidence")
 
+    def _known(self, pool_id: int) -> tuple[set[str], int]:
+        """Uploaders and number of rounds, as far as the scheduler has read."""
+        pool = self._service.state.pools.get(pool_id)
+        return (pool.uploaders(), pool.next_round) if pool else (set(), 0)
+
     async def _look_up(self, pool_id: int) -> tuple[set[str], int]:
-        """Uploaders and number of rounds straight from the chain, later than this call. One look-up serves
-        all who wait.
+        """Further uploaders and the number of rounds straight from the chain, later than this call. One
+        look-up serves all who wait.
         """
         if self._lookups_waiting >= _LOOKUPS_WAITING:
             raise HTTPException(429, "too many requests of unknown addresses")

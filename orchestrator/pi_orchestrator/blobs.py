@@ -60,6 +60,11 @@ class BlobStore:
     def has(self, name: str) -> bool:
         return self._files.has(name)
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a blob; None when it is not here."""
+        path = self.path(name)
+        return path.stat().st_size if path.is_file() else None
+
     def path(self, name: str) -> Path:
         return self._files.path_of(name)
 

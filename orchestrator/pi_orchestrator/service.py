@@ -211,7 +211,8 @@ class Service:
             case OpenRound(pool_id):
                 pool = self.state.pools[pool_id]
                 if missing := self._aggregator.missing(pool):
-                    return "not in the store yet: " + ", ".join(missing)
+                    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+                    return "not in the store yet: " + ", ".join(missing[:3]) + more
                 client.open_round(pool_id, pool.params["max_train_window"])
             case SealReveals(pool_id):
                 client.seal_reveals(pool_id)

@@ -8,7 +8,8 @@ came after.
 from dataclasses import dataclass
 from typing import Any
 
-from pi_sdk import Client
+from pi_sdk import Client, PoolParams
+from pydantic import ValidationError
 
 from .db import Database
 from .state import Fact, State
@@ -125,8 +126,8 @@ class Watcher:
         for event in self._client.events(start, stop, names=names):
             args = {name: jsonable(value) for name, value in event.args.items()}
             if event.name == "PoolCreated":
-                params = self._client.pool_params(args["pool_id"])
-                if params.orchestrator != self._address:
+                params = self._our_params(args["pool_id"])
+                if params is None:
                     continue
                 args["params"] = params.model_dump()
                 pools.add(args["pool_id"])
@@ -142,15 +143,24 @@ class Watcher:
     def uploaders_since(self, pool_id: int) -> tuple[set[str], int]:
         """What the next look will bring, for an upload that cannot wait: further uploaders of a pool, and
         its number of rounds. The pool must exist and be ours, else (set(), 0)."""
-        if pool_id > self._client.pool_count():
-            return set(), 0
-        params = self._client.pool_params(pool_id)
-        if params.orchestrator != self._address:
+        if not 0 < pool_id <= self._client.pool_count() or self._our_params(pool_id) is None:
             return set(), 0
         pool = self._client.pool(pool_id)
         fresh = self._client.events(self._block + 1, pool_id=pool_id, names=("Joined", "SeatTaken"))
         people = {address for event in fresh for address in (event.args["node"], event.args["operator"])}
-        return people | {pool.creator, params.orchestrator}, pool.next_round
+        return people | {pool.creator, self._address}, pool.next_round
+
+    def _our_params(self, pool_id: int) -> PoolParams | None:
+        """The parameters of an existing pool, or None when it has another orchestrator.
+
+        Anybody may create a pool, and the contract admits some parameters that no client of ours does: such a
+        pool is nobody's, rather than the end of us.
+        """
+        try:
+            params = self._client.pool_params(pool_id)
+        except ValidationError:
+            return None
+        return params if params.orchestrator == self._address else None
 
 
 def jsonable(value: Any) -> Any:

@@ -10,32 +10,21 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from .devnet import TOKEN, deploy, interruptible, program, start_anvil, start_orchestrator
 from .errors import PiError, ToolMissing, UsageError
-from .processes import Process, Processes, accepts, free_port, session_pss
+from .processes import Process, Processes, accepts, free_port
 from .recorder import Agent, of
-from .table import DRAINING, RunView
-
-if TYPE_CHECKING:  # web3 takes seconds to import, and the chain starts meanwhile
-    from .client import Client
-    from .outcome import Outcome
-    from .recorder import Recorder
+from .table import Clock
 
 CHEATS = ("half-steps", "copy", "wrong-shard")
 ETHER = 10**18
-_POLL = 0.25
 _WINDOWS = {
     "reveal_window": 20,
     "verdict_window": 180,
@@ -43,13 +32,8 @@ _WINDOWS = {
     "vote_window": 180,
     "vote_reveal_window": 30,
 }
-"""Seconds. Every phase ends when all have acted; these only bound how long a dead process is waited for, and leave a
-busy machine time to replay what it must."""
-_PSS_EVERY = 2.0
-_STANDSTILL = 600
-"""Seconds without any event after which a run is given up; longer than all windows of a round together."""
-_FAREWELL = 45
-"""Seconds that agents get after the last case to be paid and to end."""
+"""Seconds. Every phase ends when all have acted; these only bound how long a dead process is waited for, and
+leave a busy machine time to replay what it must."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +50,13 @@ class Options:
 
 @dataclass
 class Demo:
-    """A run under way. `started` is on the monotonic clock, `began` in unix seconds, `peak_pss` in bytes."""
+    """A run under way."""
 
     options: Options
     processes: Processes
-    console: Console
+    clock: Clock
     rpc_port: int = field(default_factory=free_port)
     store_port: int = field(default_factory=free_port)
-    started: float = field(default_factory=time.monotonic)
-    began: float = field(default_factory=time.time)
-    peak_pss: int = 0
 
     @property
     def rpc_url(self) -> str:
@@ -84,13 +65,6 @@ class Demo:
     @property
     def store_url(self) -> str:
         return f"http://127.0.0.1:{self.store_port}"
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self.started
-
-    def say(self, line: str) -> None:
-        self.console.print(Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), line), soft_wrap=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -145,7 +119,7 @@ def demo(
     _clear(out)
     try:
         with interruptible(), Processes(out / "logs") as processes:
-            print(_run(Demo(options, processes, console), anvil, example))
+            print(_run(Demo(options, processes, Clock(console)), anvil, example))
     except KeyboardInterrupt:
         raise PiError("interrupted, everything is stopped", f"what was written so far is in {out}") from None
 
@@ -197,45 +171,59 @@ def _clear(out: Path) -> None:
 
 def _run(demo: Demo, anvil: Path, example: Path) -> str:
     """The whole run; returns what to print at the end."""
-    options = demo.options
-    demo.say(f"starting a chain on port {demo.rpc_port} and an orchestrator on port {demo.store_port}")
-    chain = start_anvil(demo.processes, anvil, demo.rpc_port, options.out / "chain.json")
+    options, processes, say = demo.options, demo.processes, demo.clock.say
+    say(f"starting a chain on port {demo.rpc_port} and an orchestrator on port {demo.store_port}")
+    chain = start_anvil(processes, anvil, demo.rpc_port, options.out / "chain.json")
     agents, keys = _cast(options)
     deploy(demo.rpc_url)
     orchestrator = start_orchestrator(
-        demo.processes,
+        processes,
         rpc_url=demo.rpc_url,
         port=demo.store_port,
         key=keys["orchestrator"],
         home=options.out / "agents" / "orchestrator",
     )
     _fund(demo, keys)
-    demo.processes.wait_ready(orchestrator, lambda: accepts(demo.store_port), 60)
+    processes.wait_ready(orchestrator, lambda: accepts(demo.store_port), 120)
     pool_id, run_spec = _create_pool(demo, example, keys)
-    demo.say(
-        f"pool {pool_id} is funded; starting {options.validators} validators and {options.workers} workers"
-    )
+    say(f"pool {pool_id} is funded; starting {options.workers} workers and {options.validators} validators")
     started = {agent.name: _start(demo, agent, keys, pool_id) for agent in agents}
 
+    from eth_account import Account
+
     from .client import Client
+    from .follow import Follower
+    from .networks import dev_key
     from .outcome import Outcome
     from .recorder import Recorder
 
-    outcome = Outcome.of_run(demo.processes, demo.store_url, run_spec, options.out)
+    outcome = Outcome.of_run(processes, demo.store_url, run_spec, options.out)
     sources = {agent.name: agent.home / "events.jsonl" for agent in agents}
     sources["orchestrator"] = options.out / "agents" / "orchestrator" / "events.jsonl"
     with (
-        Client("local", rpc_url=demo.rpc_url) as client,
+        Client("local", Account.from_key(dev_key(0)), rpc_url=demo.rpc_url) as client,
         Recorder(client, sources, options.out / "events.jsonl") as recorder,
     ):
-        _follow(demo, client, pool_id, recorder, agents, started, [chain, orchestrator], outcome, run_spec)
+        follower = Follower(
+            client=client,
+            pool_id=pool_id,
+            rounds=options.rounds,
+            recorder=recorder,
+            processes=processes,
+            agents=agents,
+            started=started,
+            needed=[chain, orchestrator],
+            clock=demo.clock,
+            on_last_checkpoint=outcome.evaluate,
+        )
+        follower.run()
         opened = of(recorder.records, "RoundOpened")[0]["t"]
-        seconds = {"setup": round(opened - demo.began, 3), "run": round(time.time() - opened, 3)}
-        return outcome.write(client, pool_id, recorder, agents, seconds=seconds, peak_pss=demo.peak_pss)
+        seconds = {"setup": round(opened - demo.clock.began, 3), "run": round(time.time() - opened, 3)}
+        return outcome.write(client, pool_id, recorder, agents, seconds=seconds, peak_pss=follower.peak_pss)
 
 
 def _cast(options: Options) -> tuple[list[Agent], dict[str, bytes]]:
-    """The agents, validators first, and every participant's key, all derived from the seed."""
+    """The agents and every participant's key, all derived from the seed."""
     from eth_account import Account
 
     from .networks import derived_key
@@ -245,7 +233,7 @@ def _cast(options: Options) -> tuple[list[Agent], dict[str, bytes]]:
 
     keys = {"orchestrator": key("orchestrator"), "creator": key("creator")}
     agents = []
-    for role, count in (("validator", options.validators), ("worker", options.workers)):
+    for role, count in (("worker", options.workers), ("validator", options.validators)):
         for i in range(count):
             name = f"{role}-{i + 1}"
             keys[f"{name} operator"], keys[f"{name} node"] = (
@@ -325,63 +313,3 @@ def _start(demo: Demo, agent: Agent, keys: dict[str, bytes], pool_id: int) -> Pr
         "PI_NODE_KEY": "0x" + keys[f"{agent.name} node"].hex(),
     }
     return demo.processes.start(agent.name, argv, env)
-
-
-# --- the run ----------------------------------------------------------------------------------------------
-
-
-def _follow(
-    demo: Demo,
-    client: "Client",
-    pool_id: int,
-    recorder: "Recorder",
-    agents: Sequence[Agent],
-    started: dict[str, Process],
-    needed: Sequence[Process],
-    outcome: "Outcome",
-    run_spec: str,
-) -> None:
-    """Watches until the last verdict is in and the agents have ended. Raises `ProcessDied` when the chain or
-    the orchestrator does not live that long, `PiError` when the run stands still."""
-    view = RunView(agents, demo.options.rounds)
-    live = Live(console=demo.console, auto_refresh=False) if demo.console.is_terminal else None
-    alive, moved, sampled, drained = dict(started), time.monotonic(), 0.0, 0.0
-    with live or nullcontext():
-        while True:
-            for record in (fresh := recorder.poll()):
-                if line := view.apply(record):
-                    demo.say(line)
-                if record["event"] == "RoundClosed" and record["round"] + 1 == demo.options.rounds:
-                    outcome.evaluate(run_spec, record["checkpoint_file"].removeprefix("0x"))
-            now = time.monotonic()
-            if live:
-                live.update(view.render(demo.elapsed), refresh=True)
-            for process in needed:
-                if not process.running():
-                    raise process.died()
-            for name, process in list(alive.items()):
-                if not process.running():
-                    del alive[name]
-                    demo.say(f"{name} ended: {process.tail(1)}")
-            if now - sampled > _PSS_EVERY:
-                demo.peak_pss, sampled = max(demo.peak_pss, session_pss(demo.processes.all)), now
-            if not drained and view.phase == DRAINING and _is_drained(client, pool_id, demo.options.rounds):
-                drained = now
-                demo.say("every verdict and case is settled")
-            if drained and (not alive or now - drained > _FAREWELL):
-                recorder.poll()
-                return
-            moved = now if fresh else moved
-            if now - moved > _STANDSTILL:
-                raise PiError(
-                    f"nothing has happened for {_STANDSTILL} s", f"the logs are in {demo.processes.logs}"
-                )
-            time.sleep(_POLL)
-
-
-def _is_drained(client: "Client", pool_id: int, rounds: int) -> bool:
-    from .types import CaseStatus
-
-    return all(client.is_final(pool_id, n) for n in range(rounds)) and all(
-        client.case(i).status != CaseStatus.OPEN for i in range(1, client.case_count() + 1)
-    )

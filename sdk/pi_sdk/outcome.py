@@ -13,7 +13,7 @@ from .client import Client
 from .processes import Process, Processes
 from .recorder import Agent, Recorder, of
 from .store import HttpStore, LocalStore
-from .table import FAULTS, STATUS, tokens
+from .table import FAULTS, STATUS, brief, tokens
 from .types import RunSpec
 
 _MAX_BLOB = 1 << 32
@@ -28,6 +28,7 @@ class Outcome:
     store_url: str
     fetched: LocalStore
     out: Path
+    run_spec: str
     spec: RunSpec
     _started: list[Process]
 
@@ -36,25 +37,25 @@ class Outcome:
         """Reads the RunSpec by its hash."""
         fetched = LocalStore(out / "artifacts")
         fetched.put(HttpStore(store_url).get(run_spec, _MAX_BLOB))
-        return cls(processes, store_url, fetched, out, _spec(fetched, run_spec), [])
+        return cls(processes, store_url, fetched, out, run_spec, _spec(fetched, run_spec), [])
 
-    def evaluate(self, run_spec: str, checkpoint_file: str) -> None:
+    def evaluate(self, checkpoint_file: str) -> None:
         """Starts the export and the evaluation of a checkpoint; they run while the last verdicts come in."""
         store = HttpStore(self.store_url)
         self.fetched.put(store.get(checkpoint_file, _MAX_BLOB))
         for shard in self.spec.data.validation:
             if not self.fetched.has(shard.sha256):
                 self.fetched.put(store.get(shard.sha256, shard.bytes))
-        files: list[str | Path] = [
-            "--spec", self.fetched.path_of(run_spec), "--checkpoint", self.fetched.path_of(checkpoint_file)
-        ]  # fmt: skip
-        held_out = [
-            x for s in self.spec.data.validation for x in ("--validation", self.fetched.path_of(s.sha256))
-        ]
+        path = self.fetched.path_of
+        files: list[str | Path] = ["--spec", path(self.run_spec), "--checkpoint", path(checkpoint_file)]
+        held_out = [x for s in self.spec.data.validation for x in ("--validation", path(s.sha256))]
         python = [sys.executable, "-m"]
         self._started = [
             self.processes.start("export", [*python, "pi_train.export", *files, "--out", self.out / "model"]),
-            self.processes.start("evaluate", [*python, "pi_train.evaluate", *files, *held_out]),
+            # one thread: the workers may still hold the other cores
+            self.processes.start(
+                "evaluate", [*python, "pi_train.evaluate", *files, *held_out], {"OMP_NUM_THREADS": "1"}
+            ),
         ]
 
     def write(
@@ -148,7 +149,7 @@ def words(result: dict[str, Any], series: dict[str, Any], out: Path) -> str:
             f"{fault['accuser']}, {STATUS[fault['status']]} with {votes} of {len(fault['votes'])} votes"
         )
         if fault["detail"]:
-            lines.append(f"          {fault['detail']}")
+            lines.append(f"          {brief(fault['detail'])}")
     if not series["faults"]:
         lines.append("slashed   nobody; every audit agreed with the work")
     agree = sum(w["checkpoint_hashes_agree"] for w in result["workers"])

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from . import charts
-from .table import FAULTS, STATUS, tokens
+from .table import FAULTS, STATUS, brief, tokens
 
 _KINDS = ("train", "commit", "reveal", "audit")
 
@@ -22,7 +22,7 @@ def render(summary: dict[str, Any], timeline: dict[str, Any]) -> str:
     parts = [
         _header(summary, timeline),
         _figures(summary),
-        _loss(summary),
+        _loss(summary, timeline),
         _lanes(timeline),
         f'<div class="pair">{_bytes(summary, timeline)}{_money(summary)}</div>',
         _accounts(timeline),
@@ -79,7 +79,7 @@ def _figures(summary: dict) -> str:
     cards = [
         (f"{loss['last']:.3f}" if loss["last"] is not None else "–", "held-out loss, nats per byte"),
         (f"{_ratio(rounds, sizes):.0f}×" if sizes else "–", "fewer bytes than dense fp32"),
-        (tokens(money["paid"] + money["unpaid"]), "tokens earned by the honest"),
+        (tokens(money["paid"] + money["unpaid"]), "tokens earned by workers and validators"),
         (tokens(sum(money["slashed_to"].values())), "tokens of stake slashed"),
         (
             charts.duration(summary["seconds"]["run"]),
@@ -109,8 +109,10 @@ def _join(words: Sequence[str]) -> str:
 # --- charts -----------------------------------------------------------------------------------------------
 
 
-def _loss(summary: dict) -> str:
+def _loss(summary: dict, timeline: dict) -> str:
     points = [(r["round"] + 1, r["val_loss"]) for r in summary["rounds"] if r["val_loss"] is not None]
+    if timeline["genesis_loss"] is not None:
+        points.insert(0, (0, timeline["genesis_loss"]))
     if not points:
         return ""
     entropy = summary["loss"]["unigram_entropy"]
@@ -129,7 +131,8 @@ def _loss(summary: dict) -> str:
     )
     return (
         "<section><h2>Held-out loss</h2>"
-        '<p class="note">Nats per byte after each round, on a fixed set of windows that nobody trains on, '
+        '<p class="note">Nats per byte after each round (0: before training), on a fixed set of windows '
+        "that nobody trains on, "
         "measured by one "
         f"validator. It is not part of consensus.</p>{chart}</section>"
     )
@@ -336,7 +339,8 @@ def _faults(timeline: dict) -> str:
             f'<div class="fault"><p><b>{escape(fault["accused"])}</b> in round {fault["round"] + 1}, case '
             f"{fault['case']}: "
             f"{FAULTS[fault['fault']]}, accused by {escape(fault['accuser'])}</p>"
-            f'<p class="note mono">{escape(fault["detail"])}</p>'
+            f"<details><summary>{escape(brief(fault['detail']))}</summary>"
+            f'<p class="note mono">{escape(fault["detail"])}</p></details>'
             f"<p>{STATUS[fault['status']].capitalize()}, {tokens(fault['slashed'])} tokens "
             f"slashed</p><p>{votes}</p></div>"
         )

@@ -267,6 +267,7 @@ def timeline(
             }
             for a in agents
         ],
+        "genesis_loss": next((r["loss"] for r in of(records, "val_loss") if r["round"] == -1), None),
         "rounds": [
             {"round": r["round"], "opened": r["t"] - start, "closed": c["t"] - start}
             for r in of(chain, "RoundOpened")

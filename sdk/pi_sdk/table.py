@@ -1,10 +1,11 @@
 """What a run looks like at the terminal: a view that is fed records (`recorder.py`), one line of text per
 record that a person wants to read, and a table of the state."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,29 @@ STATUS = {1: "open", 2: "convicted", 3: "acquitted", 4: "hung"}
 def tokens(wei: int) -> str:
     """An amount of test tokens with two decimals."""
     return f"{wei / TOKEN:.2f}"
+
+
+def brief(detail: str) -> str:
+    """The weightiest of an audit's reasons, which are separated by semicolons: replay before screens."""
+    reasons = detail.split("; ")
+    chosen = next((r for r in reasons if r.startswith("segment")), reasons[0])
+    return chosen if len(reasons) == 1 else f"{chosen} (and {len(reasons) - 1} more reasons)"
+
+
+class Clock:
+    """Lines on stderr with the seconds since the start in front."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.began = time.time()
+        self._start = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def say(self, line: str) -> None:
+        self.console.print(Text.assemble((f"{self.elapsed:6.1f} s  ", "dim"), line), soft_wrap=True)
 
 
 @dataclass
@@ -133,10 +157,11 @@ class RunView:
                 row.state = f"audited {self.name(r['node'])}"
                 if r["outcome"] not in (1, "ACCEPT", "Accept", "accept"):
                     where = f"{self.name(r['node'])} in round {r['round'] + 1}"
-                    return f"{r['source']} found a fault of {where}: {r['detail']}"
+                    return f"{r['source']} found a fault of {where}: {brief(r['detail'])}"
             case "val_loss":
                 self.val_loss[r["round"]] = r["loss"]
-                return f"round {r['round'] + 1} held-out loss {r['loss']:.3f}"
+                when = f"after round {r['round'] + 1}" if r["round"] >= 0 else "before training"
+                return f"held-out loss {when}: {r['loss']:.3f}"
             case "left" if row.state != "slashed":
                 row.state = "left"
         return None

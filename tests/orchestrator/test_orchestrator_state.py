@@ -58,8 +58,8 @@ def fact_args(name: str, pool: int, number: int, node: str, small: int) -> dict:
 
 
 NAMES = """Joined Left Convicted SeatTaken PoolEnded RoundOpened Committed CommitPhaseEnded Revealed
-    RevealedLate RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed Missed CaseOpened VoteCommitted VoteRevealed
-    CaseResolved RoundFinal""".split()
+    RevealedLate RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed Missed CaseOpened VoteCommitted
+    VoteRevealed CaseResolved RoundFinal""".split()
 
 
 @st.composite

@@ -63,6 +63,8 @@ class Trained:
     folder: Path
     reveal: Reveal
     update: str
+    worker: str = WORKER
+    validator: str = VALIDATOR
 
     def request(self, evidence: Path | None = None, **changes) -> dict:
         """What the replay process is asked about the slot."""

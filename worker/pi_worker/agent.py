@@ -87,6 +87,7 @@ class Agent:
             cls = choose_class(spec, determinism.default_class())
             log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
             if not is_in:
+                self.member.check(params, width=self.width, faucet=self.faucet)
                 determinism.pin(
                     cls
                 )  # before money moves. Who comes back may have to reveal before torch is here
@@ -113,15 +114,15 @@ class Agent:
             node=self.node.address,
             stop=self.stop,
         )
-        self._join(params)
-        self.joined_at = time.monotonic()
-        self._watch_old_rounds()
-        evidence.start()
-        try:
-            with self._signals():
+        with self._signals():
+            self._join(params)
+            self.joined_at = time.monotonic()
+            self._watch_old_rounds()
+            evidence.start()
+            try:
                 return self._loop()
-        finally:
-            evidence.stop()
+            finally:
+                evidence.stop()
 
     def _join(self, params: PoolParams) -> None:
         new = self.member.ensure(params, width=self.width, node_gas=self.node_gas, faucet=self.faucet)

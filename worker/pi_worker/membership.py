@@ -56,35 +56,53 @@ class Membership:
         """Whether a next round will expect the node."""
         return member is not None and member.left_at == 0 and not member.convicted
 
-    def ensure(self, params: PoolParams, *, width: int, node_gas: int, faucet: bool) -> bool:
-        """Registers, stakes and joins as far as it is still needed. True when this call joined.
-
-        `node_gas` (wei) is what the node key holds afterwards at least; `faucet` mints missing test tokens
-        (local chain). Raises `UsageError` (operator key needed, or a wrong width), `InsufficientFunds`,
-        `ContractError`.
+    def check(self, params: PoolParams, *, width: int, faucet: bool) -> None:
+        """Raises what would keep a node from joining, before anything is sent: `UsageError` (operator's key
+        needed or wrong, width out of bounds), `InsufficientFunds`, `PiError` (not allowed back).
         """
-        if self.is_in(self.info()):
-            self.top_up(node_gas)
-            return False
-        if self.operator is None:
-            raise UsageError(
-                f"node {self.node.address} is no member of pool {self.pool_id}: its operator must join",
-                "give --account NAME, or --private-key on the local chain",
-            )
+        operator = self.require_operator()
+        if faucet and operator.chain_id != LOCAL_CHAIN:
+            raise UsageError("--faucet exists on the local network only")
         if not 1 <= width <= params.max_width:
             raise UsageError(f"pool {self.pool_id} admits widths from 1 to {params.max_width}, not {width}")
-        operator = self.operator
         owner = operator.operator_of(self.node.address)
-        if owner is None:
-            operator.register_node(self.node)
-            log.info("registered node %s for operator %s", self.node.address, operator.address)
-        elif owner != operator.address:
+        if owner not in (None, operator.address):
             raise UsageError(
                 f"node {self.node.address} belongs to operator {owner}, not to {operator.address}",
                 "use that operator's key, or another --home or --node-key for a new node",
             )
+        member = self.info()
+        if member is not None and member.convicted:
+            raise PiError(
+                f"node {self.node.address} was convicted in pool {self.pool_id} and cannot come back",
+                "another pool takes it",
+            )
+        released = self.locked(member) if member is not None else 0
+        missing = params.stake_per_slot * width - operator.stake_account().free - released
+        short = missing - operator.token_balance()
+        if short > 0 and not faucet:
+            raise InsufficientFunds(
+                f"operator {operator.address} needs {missing / TOKEN:g} more tokens of stake"
+                f" and lacks {short / TOKEN:g}",
+                "get tokens (on the local network: --faucet mints them)",
+            )
+
+    def ensure(self, params: PoolParams, *, width: int, node_gas: int, faucet: bool) -> bool:
+        """Registers, stakes and joins as far as it is still needed. True when this call joined.
+
+        `node_gas` (wei) is what the node key holds afterwards; `faucet` mints missing test tokens (local
+        chain). Raises what `check` does, and `ContractError`.
+        """
+        if self.is_in(self.info()):
+            self.top_up(node_gas)
+            return False
+        self.check(params, width=width, faucet=faucet)
+        operator = self.require_operator()
+        if operator.operator_of(self.node.address) is None:
+            operator.register_node(self.node)
+            log.info("registered node %s for operator %s", self.node.address, operator.address)
         self._free_old_lock()
-        self._stake(params.stake_per_slot * width, faucet)
+        self._stake(operator, params.stake_per_slot * width)
         self.top_up(node_gas)
         operator.join(self.pool_id, self.node.address, width)
         return True
@@ -92,36 +110,20 @@ class Membership:
     def _free_old_lock(self) -> None:
         """A node that was a member before comes back once the stake of that time is free."""
         member = self.info()
-        if member is None or member.width == 0:
-            return
-        if member.convicted:
-            raise PiError(
-                f"node {self.node.address} was convicted in pool {self.pool_id} and cannot come back",
-                "another pool takes it",
-            )
-        if self.settle_and_release():
+        if member is not None and member.width and self.settle_and_release():
             raise PiError(
                 f"node {self.node.address} left pool {self.pool_id}, and its last rounds are not final yet",
                 "try again in a minute; pi-worker status says what is open",
             )
 
-    def _stake(self, needed: int, faucet: bool) -> None:
-        operator = self.operator
-        assert operator is not None
-        missing = needed - operator.stake_account(operator.address).free
+    def _stake(self, operator: Client, needed: int) -> None:
+        """Stakes exactly what is missing; `check` has seen that it is there, or that it may be minted."""
+        missing = needed - operator.stake_account().free
         if missing <= 0:
             return
-        short = missing - operator.token_balance(operator.address)
-        if short > 0 and faucet:
-            if operator.chain_id != LOCAL_CHAIN:
-                raise UsageError("--faucet exists on the local network only")
+        short = missing - operator.token_balance()
+        if short > 0:
             operator.mint(operator.sender.address, short)
-        elif short > 0:
-            raise InsufficientFunds(
-                f"operator {operator.address} needs {missing / TOKEN:g} tokens of stake"
-                f" and lacks {short / TOKEN:g}",
-                "get tokens (on the local network: --faucet mints them)",
-            )
         operator.stake(missing)
         log.info("staked %g tokens", missing / TOKEN)
 
@@ -149,7 +151,10 @@ class Membership:
 
     def require_operator(self) -> Client:
         if self.operator is None:
-            raise UsageError("this needs the operator's key", "give --account NAME, or --private-key locally")
+            raise UsageError(
+                f"this needs the key of the operator of node {self.node.address}",
+                "give --account NAME, or --private-key on the local network",
+            )
         return self.operator
 
     def settle(self) -> MemberInfo:

@@ -32,6 +32,8 @@ contract Handler is Base {
     uint256 public claimed;
     uint256 public donatedToRewards;
 
+    Party[] private _workers; // stored, since deriving a key's address is slow
+    Party[] private _validators;
     mapping(address node => mapping(uint256 round => Reveal)) private _work;
 
     constructor(
@@ -45,19 +47,23 @@ contract Handler is Base {
     ) {
         (token, registry, stakes, rewards, ledger, court) = (token_, registry_, stakes_, rewards_, ledger_, court_);
         pool = pool_;
+        for (uint256 i; i < PARTIES; ++i) {
+            _workers.push(party(i));
+            _validators.push(party(100 + i));
+        }
+        _validators[0].operator = _workers[0].operator;
     }
 
-    function worker(uint256 i) public pure returns (Party memory) {
-        return party(i % PARTIES);
+    function worker(uint256 i) public view returns (Party memory) {
+        return _workers[i % PARTIES];
     }
 
     /// @dev Seat 0 belongs to the operator of worker 0: never drawn for its own slots.
-    function validator(uint256 i) public pure returns (Party memory p) {
-        p = party(100 + i % PARTIES);
-        if (i % PARTIES == 0) p.operator = party(0).operator;
+    function validator(uint256 i) public view returns (Party memory) {
+        return _validators[i % PARTIES];
     }
 
-    function operator(uint256 i) public pure returns (address) {
+    function operator(uint256 i) public view returns (address) {
         return i % 2 == 0 ? worker(i / 2).operator : validator(i / 2).operator;
     }
 
@@ -150,9 +156,9 @@ contract Handler is Base {
         }
         uint256 round = running(pool);
         for (uint256 i; i < PARTIES; ++i) {
-            if (bits >> i & 1 == 0) continue;
+            if (!_acts(bits, i)) continue;
             if (phase == IRoundLedger.Phase.Commit) _commit(worker(i), round);
-            else _reveal(worker(i), round - (round != 0 && bits >> 8 & 7 == 0 ? 1 : 0));
+            else _reveal(worker(i), round - (round != 0 && bits >> 64 & 7 == 0 ? 1 : 0));
         }
         if (phase == IRoundLedger.Phase.Reveal) {
             _try(STRANGER, address(ledger), abi.encodeCall(IRoundLedger.sealReveals, (pool)));
@@ -185,14 +191,14 @@ contract Handler is Base {
         if (next == 0) return;
         uint256 round = next - 1 - bound(back, 0, next < 4 ? next - 1 : 3);
         for (uint256 i; i < PARTIES; ++i) {
-            if (bits >> i & 1 == 0) continue;
+            if (!_acts(bits, i)) continue;
             Party memory v = validator(i);
             ICourt.Verdict[] memory list = _verdicts(v, round);
             bytes32 commitment = Hashes.verdicts(address(court), pool, round, v.node, list, SPEC);
             _try(v.node, address(court), abi.encodeCall(ICourt.commitVerdicts, (pool, round, commitment)));
         }
         for (uint256 i; i < PARTIES; ++i) {
-            if (bits >> (8 + i) & 1 == 0) continue;
+            if (!_acts(bits >> 32, i)) continue;
             Party memory v = validator(i);
             ICourt.Verdict[] memory list = _verdicts(v, round);
             _try(v.node, address(court), abi.encodeCall(ICourt.revealVerdicts, (pool, round, list, SPEC)));
@@ -205,7 +211,7 @@ contract Handler is Base {
         id = n - bound(id, 0, n < 3 ? n - 1 : 2);
         for (uint256 step; step < 2; ++step) {
             for (uint256 i; i < PARTIES; ++i) {
-                if (bits >> (8 * step + i) & 1 == 0) continue;
+                if (!_acts(bits >> (32 * step), i)) continue;
                 address node = validator(i).node;
                 ICourt.Outcome outcome = _vote(id, i);
                 bytes32 commitment = Hashes.vote(address(court), id, node, outcome, SPEC, SPEC);
@@ -247,6 +253,11 @@ contract Handler is Base {
 
     // ---------------------------------------------------------------------------------------------- internal
 
+    /// @dev Seven times of eight.
+    function _acts(uint256 bits, uint256 i) private pure returns (bool) {
+        return bits >> (4 * i) & 7 != 0;
+    }
+
     function _commit(Party memory p, uint256 round) private {
         Reveal memory w = work(pool, p, round);
         bytes32 commitment = Hashes.commitment(address(ledger), pool, round, p.node, w);
@@ -262,7 +273,7 @@ contract Handler is Base {
 
     /// @dev Excludes worker 0 now and then. A root is refused when nobody is left, and then the old one stays.
     function _close(uint256 round, uint256 bits) private {
-        bool exclude = bits >> 16 & 3 == 0;
+        bool exclude = bits >> 64 & 7 == 0;
         IRoundLedger.Exclusion[] memory ex = new IRoundLedger.Exclusion[](exclude ? 1 : 0);
         if (exclude) ex[0] = IRoundLedger.Exclusion(worker(0).node, 1);
         bytes memory data = abi.encodeCall(IRoundLedger.closeRound, (pool, rootAfter(round), SPEC, ex));

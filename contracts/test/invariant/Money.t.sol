@@ -16,7 +16,7 @@ contract MoneyTest is Base {
     function setUp() public override {
         super.setUp();
         PoolParams memory p = defaultParams();
-        p.rounds = 60;
+        p.rounds = 1000;
         p.jurySize = 2;
         p.minSlots = 1;
         pool = createPool(p, 3000 ether);
@@ -85,14 +85,25 @@ contract MoneyTest is Base {
         }
     }
 
+    /// One campaign for all of them: forge would play the moves again for each.
+    function invariant_Money() external view {
+        _stakeCustody();
+        _stakeSums();
+        _stakeConservation();
+        _rewardsCustody();
+        _payIsBacked();
+        _openCases();
+        _counters();
+    }
+
     /// 1. The stake manager holds exactly what it owes, donations aside.
-    function invariant_1_StakeCustody() external view {
+    function _stakeCustody() private view {
         uint256 owed = stakes.totalBonded() + stakes.totalUnbonding() + stakes.seized();
         assertEq(token.balanceOf(address(stakes)), owed + handler.donatedToStakes());
     }
 
     /// 2. Per-account sums are the totals; locks are backed by bonded stake and add up.
-    function invariant_2_StakeSums() external view {
+    function _stakeSums() private view {
         uint256 bonded;
         uint256 unbonding;
         address[] memory ops = _operators();
@@ -113,19 +124,19 @@ contract MoneyTest is Base {
     }
 
     /// 3. What was staked is held, seized or gone to whom it belonged.
-    function invariant_3_StakeConservation() external view {
+    function _stakeConservation() private view {
         uint256 held = stakes.totalBonded() + stakes.totalUnbonding() + stakes.seized();
         assertEq(handler.staked(), held + handler.withdrawn() + handler.treasuryPaid());
     }
 
     /// 4. Rewards holds exactly what it owes, donations aside.
-    function invariant_4_RewardsCustody() external view {
+    function _rewardsCustody() private view {
         uint256 owed = rewards.free(pool) + rewards.budget(pool).reserved + _unclaimed();
         assertEq(token.balanceOf(address(rewards)), owed + handler.donatedToRewards());
     }
 
     /// 5. Claims <= credited <= funded, and everything credited is in somebody's account.
-    function invariant_5_PayIsBacked() external view {
+    function _payIsBacked() private view {
         IRewards.Budget memory b = rewards.budget(pool);
         assertTrue(uint256(b.reserved) + b.credited + b.refunded <= b.funded, "budget");
         assertTrue(handler.claimed() <= b.credited, "claims");
@@ -133,7 +144,7 @@ contract MoneyTest is Base {
     }
 
     /// 6. An operator's open cases are the open cases about its nodes.
-    function invariant_6_OpenCases() external view {
+    function _openCases() private view {
         address[] memory ops = _operators();
         for (uint256 i; i < ops.length; ++i) {
             uint256 open_;
@@ -146,7 +157,7 @@ contract MoneyTest is Base {
     }
 
     /// 7. The pool's counters are what its members say, and a round never has more of a later step than of an earlier.
-    function invariant_7_Counters() external view {
+    function _counters() private view {
         uint256 members;
         uint256 slots;
         for (uint256 i; i < handler.PARTIES(); ++i) {
