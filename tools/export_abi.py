@@ -2,9 +2,8 @@
 
     python tools/export_abi.py
 
-`sdk/pi_sdk/contracts/{Name}.json` is {"abi": [...], "bytecode": "0x..."}. `tests/contracts/test_abi.py` fails when these
-files differ from what the sources give.
-"""
+`sdk/pi_sdk/contracts/{Name}.json` is {"abi": [...], "bytecode": "0x..."}. `tests/contracts/test_abi.py`
+fails when these files differ from what the sources give."""
 
 import json
 import subprocess

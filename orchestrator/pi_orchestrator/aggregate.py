@@ -64,7 +64,7 @@ class Aggregator:
         wanted |= {shard.sha256: "data shard" for shard in (*spec.data.train, *spec.data.validation)}
         lacking = [f"{what} {name}" for name, what in wanted.items() if not self._blobs.has(name)]
         if not lacking and not pool.rounds:
-            PoolParams(**pool.params).check(spec)
+            PoolParams.model_construct(**pool.params).check(spec)
             self.checkpoint(pool, 0)
         return lacking
 

@@ -105,9 +105,8 @@ class BlobStore:
     def _finish(self, incoming: "Incoming", temporary: str) -> bool:
         reason, target = incoming.reason, self.path(incoming.name)
         with self._lock:
-            if not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                os.replace(temporary, target)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(temporary, target)  # the same bytes, or a repair of a damaged file
             return self._db.add_blob(
                 incoming.name, reason.pool, reason.kind, reason.round, reason.owner, incoming.size
             )

@@ -3,7 +3,6 @@ directory.
 """
 
 import contextlib
-import fcntl
 import logging
 import signal
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 from pi_sdk import Client, PiError
+from pi_sdk.accounts import only_one
 from pi_sdk.eventlog import EventLog
 from starlette.applications import Starlette
 
@@ -33,7 +33,7 @@ def serve(client: Client, home: Path, host: str, port: int, limits: Limits) -> N
     assert client.address is not None
     if not client.deployed():
         raise PiError(f"no contracts on chain {client.chain_id}", "deploy them with: pi deploy")
-    with _sole_user(home), _listen(host, port) as listener, EventLog(home) as events:
+    with only_one(home), _listen(host, port) as listener, EventLog(home) as events:
         db = Database(home / "orchestrator.db")
         blobs = BlobStore(home / "blobs", db)
         service = Service(client, db, blobs, events, limits.keep)
@@ -48,20 +48,6 @@ def serve(client: Client, home: Path, host: str, port: int, limits: Limits) -> N
             jobs.stop()
             db.close()
             log.info("stopped")
-
-
-@contextlib.contextmanager
-def _sole_user(home: Path) -> Iterator[None]:
-    """Two processes in one home would use one key twice. The lock goes with the process, however it ends."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PiError(
-                f"another orchestrator runs in {home}", "stop it, or choose another --home"
-            ) from None
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pi_sdk import Client, PoolParams
-from pydantic import ValidationError
 
 from .db import Database
 from .state import Fact, State
@@ -151,15 +150,8 @@ class Watcher:
         return people | {pool.creator, self._address}, pool.next_round
 
     def _our_params(self, pool_id: int) -> PoolParams | None:
-        """The parameters of an existing pool, or None when it has another orchestrator.
-
-        Anybody may create a pool, and the contract admits some parameters that no client of ours does: such a
-        pool is nobody's, rather than the end of us.
-        """
-        try:
-            params = self._client.pool_params(pool_id)
-        except ValidationError:
-            return None
+        """The parameters of an existing pool, or None when it has another orchestrator."""
+        params = self._client.pool_params(pool_id)
         return params if params.orchestrator == self._address else None
 
 

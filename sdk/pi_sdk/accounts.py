@@ -3,9 +3,12 @@ makes one; node keys live in an agent's home and sign work only. Raw keys are ac
 development chain alone.
 """
 
+import fcntl
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eth_account import Account
@@ -76,6 +79,21 @@ def _write_new(path: Path, data: bytes) -> None:
             return
     finally:
         temporary.unlink()
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Keeps a second process with the same home out: two processes must not send from one node key. The lock
+    goes with the process, however it ends. `UsageError`."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{home} is in use by a running program", "stop it, or give another --home"
+            ) from None
+        yield
 
 
 def _from_key(private_key: str | bytes, chain_id: int) -> LocalAccount:

@@ -295,8 +295,10 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
     if options.data is not None:
         argv += ["--data", options.data]
     process = demo.processes.start("create_pool", argv, {"PI_PRIVATE_KEY": "0x" + keys["creator"].hex()})
-    if process.popen.wait():
-        raise process.died()
+    if code := process.popen.wait():
+        error = process.died()
+        error.exit_code = 2 if code == 2 else 1  # the script's words on wrong data are ours
+        raise error
     answer = json.loads(process.log.read_text().splitlines()[-1])
     return answer["pool_id"], answer["run_spec"]
 

@@ -145,7 +145,7 @@ def down(home: Path) -> None:
         raise PiError(f"no devnet runs from {home}", "pi devnet up starts one")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 20
-    while _running(home):
+    while _is_devnet(pid):
         if time.monotonic() > deadline:
             raise PiError(
                 f"the devnet (pid {pid}) does not stop", f"kill -9 {pid} ends it with all its processes"
@@ -159,9 +159,9 @@ def _serve(home: Path, anvil: Path, rpc_port: int, port: int) -> None:
 
     rpc_url, store_url = f"http://127.0.0.1:{rpc_port}", f"http://127.0.0.1:{port}"
     pid_file = home / "devnet.json"
-    with interruptible(), Processes(home / "logs") as processes:
-        pid_file.write_text(json.dumps({"pid": os.getpid(), "ready": False}))
-        try:
+    pid_file.write_text(json.dumps({"pid": os.getpid(), "ready": False}))
+    try:
+        with interruptible(), Processes(home / "logs") as processes:
             start_anvil(processes, anvil, rpc_port, home / "chain.json")
             deploy(rpc_url)
             orchestrator = start_orchestrator(
@@ -175,10 +175,10 @@ def _serve(home: Path, anvil: Path, rpc_port: int, port: int) -> None:
             while all(p.running() for p in processes.all):
                 time.sleep(0.5)
             raise next(p for p in processes.all if not p.running()).died()
-        except KeyboardInterrupt:
-            click.echo("devnet stopped; its chain goes on with the next: pi devnet up", err=True)
-        finally:
-            pid_file.unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        click.echo("devnet stopped; its chain goes on with the next: pi devnet up", err=True)
+    finally:
+        pid_file.unlink(missing_ok=True)
 
 
 def _welcome(rpc_url: str, store_url: str, home: Path) -> str:
@@ -235,15 +235,13 @@ def _state(home: Path) -> dict:
 def _running(home: Path) -> int | None:
     """The process id of the devnet of a home; a file that a crash left behind does not count."""
     pid = _state(home).get("pid")
-    if pid is None:
-        return None
+    return pid if pid and _is_devnet(pid) else None
+
+
+def _is_devnet(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         # the number may have gone to another program since
-        return (
-            pid
-            if not Path("/proc").is_dir() or b"devnet" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            else None
-        )
+        return not Path("/proc").is_dir() or b"devnet" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return None
+        return False

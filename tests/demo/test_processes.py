@@ -18,7 +18,7 @@ import subprocess, sys, time
 from pathlib import Path
 from pi_sdk.processes import Processes
 
-child = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+child = "import subprocess as s, time; print(s.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
 with Processes(Path(sys.argv[1])) as processes:
     process = processes.start("child", [sys.executable, "-c", child])
     processes.wait_ready(process, lambda: process.log.read_text().endswith("\\n"))

@@ -2,6 +2,8 @@
 
 import os
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,14 @@ MODEL = GptSpec(layers=1, heads=1, width=8, context=32, vocab=256)
 N = parameter_count(MODEL)
 WINDOW = 60
 """Seconds of every window of a pool: long enough for a slow machine, since tests move the chain's time."""
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Looks again and again until it is so."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, f"waited in vain for: {what}"
+        time.sleep(0.05)
 
 
 def dev_account(i: int) -> LocalAccount:

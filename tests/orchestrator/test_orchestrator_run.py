@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -17,16 +16,9 @@ from pi_sdk.codec import sha256
 from pi_sdk.types import CaseStatus
 from pi_train.outer import Checkpoint, outer_step
 from process import Process
-from scripted import WINDOW, N, Worker, connect, dev_account, pool_params, tiny_spec
+from scripted import WINDOW, N, Worker, connect, dev_account, pool_params, tiny_spec, until
 
 ROUNDS = 3
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, f"waited in vain for: {what}"
-        time.sleep(0.05)
 
 
 def wait_for(client: Client, name: str, pool: int, number: int) -> dict:

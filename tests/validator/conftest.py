@@ -12,8 +12,6 @@ from pi_sdk.store import LocalStore
 from pi_sdk.types import GptSpec, InnerSpec, Reveal, RunSpec, TraceSpec
 from pi_train.prepare import prepare
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "worker"))  # network.py
-
 WORKER = "0x00000000000000000000000000000000000000AA"
 VALIDATOR = "0x00000000000000000000000000000000000000bb"
 TINY = dict(

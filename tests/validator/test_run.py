@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from network import BIN, PATIENCE, Program, TestNetwork, network, wait_for
+from network import BIN, PATIENCE, TestNetwork, network, wait_for
 from pi_sdk.results import CaseInfo
 from pi_sdk.types import CaseStatus, Outcome
 
@@ -15,24 +15,12 @@ pytestmark = pytest.mark.slow
 SEATS = 3
 WINDOWS = {
     "min_seats": SEATS,
-    "verdict_window": 40,
-    "verdict_reveal_window": 20,
-    "vote_window": 40,
-    "vote_reveal_window": 20,
+    "verdict_window": 120,
+    "verdict_reveal_window": 60,
+    "vote_window": 120,
+    "vote_reveal_window": 60,
+    "reveal_window": 60,
 }
-
-
-def validator(net: TestNetwork, pool_id: int, i: int, *arguments: object) -> Program:
-    """`pi-validator run` with its own operator and node, stake from the faucet."""
-    operator = net.key("validator-operator", i)
-    net.chain.give_gas(operator.address)
-    return net.start(
-        f"validator-{i}",
-        [BIN / "pi-validator", "run", "--pool", pool_id, "--home", net.folder / f"validator-{i}"]
-        + ["--rpc-url", net.chain.url, "--faucet", *arguments],
-        PI_PRIVATE_KEY="0x" + operator.key.hex(),
-        PI_NODE_KEY="0x" + net.key("validator-node", i).key.hex(),
-    )
 
 
 def command(net: TestNetwork, pool_id: int, i: int, name: str) -> dict:
@@ -55,9 +43,13 @@ def command(net: TestNetwork, pool_id: int, i: int, name: str) -> dict:
 
 def test_the_honest_are_paid_and_a_cheat_is_slashed_by_a_jury(tmp_path):
     with network(tmp_path) as net:
-        pool_id, spec = net.pool(rounds=3, min_slots=3, **WINDOWS)
-        judges = [validator(net, pool_id, i, *["--evaluate"] * (i == 0)) for i in range(SEATS)]
+        # Both segments are replayed: the cheat fakes the second half. The last seat lets the run begin.
+        pool_id, spec = net.pool(rounds=3, audit_segments=2, min_slots=1, **WINDOWS)
         workers = [net.worker(pool_id, i, *(["--cheat", "half-steps"] if i == 2 else [])) for i in range(3)]
+        judges = [net.validator(pool_id, i, *["--evaluate"] * (i == 0)) for i in range(SEATS - 1)]
+        for worker in workers:
+            worker.wait_for("joined")
+        judges.append(net.validator(pool_id, SEATS - 1))
         for judge in judges:
             judge.end()
         for worker, code in zip(workers, (0, 0, 1), strict=True):
@@ -104,7 +96,7 @@ def test_the_honest_are_paid_and_a_cheat_is_slashed_by_a_jury(tmp_path):
 def test_killed_between_commit_and_reveal_it_reveals_after_a_restart(tmp_path):
     with network(tmp_path) as net:
         pool_id, _ = net.pool(rounds=2, min_slots=2, **WINDOWS | {"min_seats": 2})
-        first, second = validator(net, pool_id, 0), validator(net, pool_id, 1)
+        first, second = net.validator(pool_id, 0), net.validator(pool_id, 1)
         for i in range(2):
             net.worker(pool_id, i)
         node = net.key("validator-node", 0).address
@@ -117,7 +109,7 @@ def test_killed_between_commit_and_reveal_it_reveals_after_a_restart(tmp_path):
         first.kill()
         assert not first.events("verdicts_revealed")
         second.kill(signal.SIGCONT)
-        again = validator(net, pool_id, 0)
+        again = net.validator(pool_id, 0)
         revealed = again.wait_for("verdicts_revealed", round=0)
         assert revealed["verdicts"]
         again.end()
@@ -132,7 +124,7 @@ def test_killed_between_commit_and_reveal_it_reveals_after_a_restart(tmp_path):
 def test_ctrl_c_gives_the_seat_up_and_frees_the_stake(tmp_path):
     with network(tmp_path) as net:
         pool_id, _ = net.pool(rounds=2, **WINDOWS | {"min_seats": 2})
-        seated = validator(net, pool_id, 0)
+        seated = net.validator(pool_id, 0)
         seated.wait_for("seated")
         assert command(net, pool_id, 0, "status")["locked"] == net.creator.pool_params(pool_id).seat_stake
         seated.kill(signal.SIGINT)

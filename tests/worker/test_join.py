@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from network import TestNetwork, network, wait_for
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO, sha256
 from pi_sdk.store import HttpStore
@@ -14,7 +15,6 @@ from pi_train import determinism
 from pi_train.data import load_corpus
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes
-from worker.network import TestNetwork, network, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -200,12 +200,31 @@ def test_ctrl_c_between_rounds_leaves_at_once_and_a_later_join_comes_back(net: T
         wait_for("the join", lambda w=worker, n=time: len(w.events("joined")) == n + 1)
         if not time:
             second = net.command(30, "join", "--pool", pool_id)
-            assert second.returncode == 2 and "error: a worker runs with" in second.stderr
+            assert second.returncode == 2 and "is in use" in second.stderr
         worker.kill(signal.SIGINT)
         worker.end(0)
         member = net.creator.member(pool_id, net.node(30))
         assert member is not None and (member.width, member.left_at) == (0, 1)
         assert net.creator.stake_account(net.key("operator", 30).address).locked == 0
+
+
+def test_workers_outlive_a_node_and_an_orchestrator_that_are_killed(net: TestNetwork):
+    pool_id, _ = net.pool(rounds=3)
+    workers = [net.worker(pool_id, i) for i in (50, 51)]
+    for worker in workers:
+        worker.wait_for("committed", round=1)
+    net.orchestrator.kill(signal.SIGKILL)
+    net.chain.kill()
+    net.chain.start()
+    net.start_orchestrator()
+    for worker in workers:
+        worker.end(0)
+        assert [e["agrees"] for e in worker.events("closed")][-3:] == [True] * 3
+        assert not worker.events("missed")
+        # A chain that forgot its last second may have asked for the same work twice; it is the same work.
+        assert {e["round"] for e in worker.events("revealed")} == {0, 1, 2}
+    price = net.creator.pool_params(pool_id).price_per_slot
+    assert [net.creator.total_earned(net.key("operator", i).address) for i in (50, 51)] == [3 * price] * 2
 
 
 def test_what_cannot_work_ends_with_one_line(net: TestNetwork):

@@ -8,9 +8,10 @@ class per process. Importing this module does not import torch.
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from pi_sdk.errors import SpecMismatch, ToolMissing
-from pi_sdk.types import DeterminismClass
+from pi_sdk.types import DeterminismClass, RunSpec
 
 _pinned: DeterminismClass | None = None
 
@@ -26,6 +27,32 @@ def torch_version() -> str:
 def default_class() -> DeterminismClass:
     """The class that every x86-64 machine with AVX2 and the installed torch can join: fp32 on one thread."""
     return DeterminismClass(id="cpu-t1-fp32-avx2", torch=torch_version())
+
+
+def admitted(spec: RunSpec) -> list[DeterminismClass]:
+    """The classes of a run that this machine fits, in the RunSpec's order. `SpecMismatch` when there is
+    none."""
+    here = default_class()
+    found = [
+        cls
+        for cls in spec.classes
+        if (cls.device, cls.torch, cls.dtype) == (here.device, here.torch, here.dtype) and _has_isa(cls)
+    ]
+    if not found:
+        wanted = ", ".join(f"{c.id} (torch {c.torch} on {c.device}, {c.aten})" for c in spec.classes)
+        raise SpecMismatch(
+            f"this machine (torch {here.torch} on {here.device}) fits none of the run's classes: {wanted}",
+            "install the torch version that the run admits, in a virtual environment of its own",
+        )
+    return found
+
+
+def _has_isa(cls: DeterminismClass) -> bool:
+    """Whether the CPU has the instructions that the class caps torch at; where nobody says, it is assumed."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cls.aten == "default" or not cpuinfo.exists():
+        return True
+    return ("avx512f" if cls.aten == "avx512" else "avx2") in cpuinfo.read_text().split()
 
 
 def environment(cls: DeterminismClass) -> dict[str, str]:

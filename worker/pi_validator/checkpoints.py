@@ -22,8 +22,7 @@ class Checkpoints:
     """Files by root, in one folder each under `folder`, so that a folder can be dropped whole."""
 
     def __init__(self, folder: Path, get: Callable[[str, int], bytes], size: int, stop: threading.Event):
-        """`get(sha256, max_bytes)` reads the pool's store; `size` is a checkpoint file's exact size in bytes.
-        """
+        """`get(sha256, max_bytes)` reads the pool's store; `size` is a checkpoint file's size in bytes."""
         self.folder, self._get, self._size, self._stop = folder, get, size, stop
         self._files: dict[bytes, str] = {}
         self._wanted: set[bytes] = set()

@@ -127,7 +127,7 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
     first round that no longer draws the seat (null without a seat), and token wei or unix seconds.
     """
     with _seat(**keys) as seat:
-        from .run import only_one
+        from pi_sdk.accounts import only_one
 
         if withdraw:
             seat.require_operator()

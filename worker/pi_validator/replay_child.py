@@ -119,8 +119,7 @@ class Replayer:
 
 
 def start(config: dict) -> Replayer:
-    """Pins the class, then loads torch, the corpus and all code that requests need; then bounds the memory.
-    """
+    """Pins the class, loads torch, the corpus and all code that requests need, then bounds the memory."""
     from pi_sdk.errors import BlobNotFound
     from pi_sdk.types import DeterminismClass, RunSpec
     from pi_train import determinism

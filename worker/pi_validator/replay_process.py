@@ -111,16 +111,14 @@ class ReplayProcess:
             self.process = None
 
     def close(self) -> None:
-        """Makes the running request fail and starts no further child; the asking thread still calls `kill`.
-        """
+        """Makes the running request fail; no further child starts. The asking thread still calls `kill`."""
         self._closed = True
         process = self.process
         if process is not None:
             process.kill()
 
     def _exchange(self, message: dict, time_limit: float) -> dict[str, Any]:
-        """One message there, one back; both JSON. `ReplayFailed` when the child is gone or the time is over.
-        """
+        """One JSON message there, one back. `ReplayFailed` when the child is gone or the time is over."""
         assert self._pipe is not None
         started = time.monotonic()
         try:

@@ -1,18 +1,19 @@
 """Puts a validator together: rules and corpus, replay process, seat, duties; and takes it apart again."""
 
-import fcntl
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from pi_sdk.errors import PiError, UsageError
+from pi_sdk.accounts import only_one
+from pi_sdk.errors import PiError
 from pi_sdk.eventlog import EventLog
+from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore
+from pi_sdk.types import DeterminismClass, RunSpec
 from pi_train.data import load_corpus
-from pi_train.determinism import default_class
+from pi_train.determinism import admitted
 from pi_train.layout import parameter_count
 from pi_train.outer import checkpoint_bytes
 
@@ -23,7 +24,6 @@ from .duties import Duties
 from .evaluations import Evaluations
 from .journal import Journal
 from .replay_process import ReplayConfig
-from .rules import audit_class, load_rules
 from .seat import Seat
 
 log = logging.getLogger(__name__)
@@ -41,16 +41,9 @@ class Summary:
     claimed: int
 
 
-@contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Keeps a second validator with the same home out: two processes must not send from one node key."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"a validator is running with {home} already", "give another --home") from None
-        yield
+def _audit_class(spec: RunSpec) -> DeterminismClass:
+    """The admitted class that this machine fits and that may judge most others. `SpecMismatch`."""
+    return max(admitted(spec), key=lambda cls: sum(bool(spec.limit(w.id, cls.id)) for w in spec.classes))
 
 
 def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory: int) -> Summary:
@@ -70,7 +63,7 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
         store = stack.enter_context(HttpStore(pool.store_uri))
         run_spec = folder / "run_spec.json"
         spec, params = load_rules(chain, pool_id, store, run_spec)
-        cls = audit_class(spec, default_class())
+        cls = _audit_class(spec)
         log.info("run %r: %d rounds; auditing as class %s", spec.name, spec.rounds, cls.id)
         load_corpus(spec.data, store.get, home / "corpus")
 

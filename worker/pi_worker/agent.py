@@ -19,12 +19,12 @@ from pi_sdk.codec import ZERO
 from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, WrongNetwork
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
+from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore
 from pi_sdk.types import DeterminismClass, PoolParams, RunSpec
 from pi_train import determinism
 from pi_train.data import load_corpus
 
-from .artifacts import choose_class, load_rules
 from .evidence import EvidenceServer
 from .journal import Journal
 from .membership import TOKEN, Membership
@@ -84,7 +84,7 @@ class Agent:
             raise PiError(f"pool {self.pool_id} has ended", "pi pool list shows the pools that are open")
         with HttpStore(pool.store_uri, self.node, self.chain.chain_id, self.pool_id) as store:
             spec, params = load_rules(self.chain, self.pool_id, store)
-            cls = choose_class(spec, determinism.default_class())
+            cls = determinism.admitted(spec)[0]
             log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
             if not is_in:
                 self.member.check(params, width=self.width, faucet=self.faucet)

@@ -1,23 +1,17 @@
-"""What a worker fetches: the rules of a pool, the updates of a round, and the checkpoints that it
-recomputes.
-"""
+"""What a worker fetches: the updates of a round, and the checkpoints that it recomputes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from pi_sdk.client import Client
-from pi_sdk.codec import run_spec_hash
-from pi_sdk.errors import MalformedArtifact, NotFound, SpecMismatch, StoreError, UsageError
+from pi_sdk.errors import MalformedArtifact, NotFound, StoreError, UsageError
 from pi_sdk.store import HttpStore
-from pi_sdk.types import DeterminismClass, PoolParams, Reveal, RunSpec
+from pi_sdk.types import Reveal, RunSpec
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
-from pydantic import ValidationError
 
-MAX_SPEC_BYTES = 1 << 20
 MAX_LOCATIONS = 4
 """Stores that one reveal may name; more are ignored."""
 PEER_DEADLINE = 30.0
@@ -96,49 +90,6 @@ def _announced(args: dict) -> Announced:
         update_file=args["update_file"].hex(),
         locations=tuple(web[:MAX_LOCATIONS]),
     )
-
-
-def load_rules(client: Client, pool_id: int, store: HttpStore) -> tuple[RunSpec, PoolParams]:
-    """The pool's RunSpec, by the hash that is on chain, and its PoolParams.
-
-    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the
-    two disagree).
-    """
-    pool = client.pool(pool_id)
-    params = client.pool_params(pool_id)
-    try:
-        spec = RunSpec.model_validate_json(store.get(pool.run_spec_hash.hex(), MAX_SPEC_BYTES))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise MalformedArtifact(
-            f"pool {pool_id} has a RunSpec that this version cannot read: {first['loc']}: {first['msg']}",
-            "update pi-protocol, or do not join this pool",
-        ) from error
-    if run_spec_hash(spec) != pool.run_spec_hash:
-        raise SpecMismatch(f"pool {pool_id}'s RunSpec is not in canonical form", "do not join this pool")
-    params.check(spec)
-    return spec, params
-
-
-def choose_class(spec: RunSpec, here: DeterminismClass) -> DeterminismClass:
-    """The admitted class that this machine fits; `here` is what its torch would give (`default_class()`)."""
-    for cls in spec.classes:
-        if (cls.device, cls.torch, cls.dtype) == (here.device, here.torch, here.dtype) and _has_isa(cls):
-            return cls
-    wanted = ", ".join(f"{c.id} (torch {c.torch} on {c.device}, {c.aten})" for c in spec.classes)
-    raise SpecMismatch(
-        f"this machine (torch {here.torch} on {here.device}) fits none of the run's classes: {wanted}",
-        "install the torch version that the run admits, in a virtual environment of its own",
-    )
-
-
-def _has_isa(cls: DeterminismClass) -> bool:
-    """Whether the CPU has the instructions that the class caps torch at; where nobody says, it is assumed."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cls.aten == "default" or not cpuinfo.exists():
-        return True
-    flags = cpuinfo.read_text().split()
-    return ("avx512f" if cls.aten == "avx512" else "avx2") in flags
 
 
 class Checkpoints:

@@ -82,10 +82,10 @@ def join(width: int, node_gas: float, faucet: bool, cheat: str | None, **keys: A
     """Join a pool and work until the run ends or Ctrl-C."""
     # For research on the audits there is also --cheat half-steps|copy|wrong-shard: see cheats.py.
     with _node(**keys) as member:
+        from pi_sdk.accounts import only_one
         from pi_sdk.client import Client
 
         from .agent import Agent
-        from .membership import only_one
         from .trainer import trainer
 
         def connect() -> Client:
@@ -150,7 +150,8 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
     this call left, and token wei or unix seconds.
     """
     with _node(**keys) as member:
-        from .membership import only_one
+        from pi_sdk.accounts import only_one
+
         from .standing import standing
 
         if withdraw:

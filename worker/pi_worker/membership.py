@@ -5,12 +5,8 @@ The operator key stakes and is paid; the node key signs the work and pays the ga
 member already needs no operator key at all.
 """
 
-import fcntl
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 from pi_sdk.client import Client
@@ -23,18 +19,6 @@ log = logging.getLogger(__name__)
 
 TOKEN = 10**18
 LOCAL_CHAIN = 31337
-
-
-@contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Keeps a second worker with the same home out: two processes must not send from one node key."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"a worker runs with {home}", "stop it first, or give another --home") from None
-        yield
 
 
 @dataclass

@@ -87,7 +87,7 @@ class RoundWorker:
     def follow(self, pool: PoolInfo, member: MemberInfo) -> None:
         """Brings `checkpoint` up to the round that runs, or that would open next."""
         running = pool.next_round if pool.phase == Phase.IDLE else pool.next_round - 1
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.at > running:  # a node that restarted may have forgotten a close
             self.log.refresh()
             self.checkpoint, self.at = self.checkpoints.posted(running), running
             self.log.done(running)

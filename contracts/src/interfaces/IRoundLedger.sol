@@ -34,7 +34,7 @@ struct PoolParams {
     /// Time to commit jury votes, counted from the opening of a case; then to reveal them.
     uint32 voteWindow;
     uint32 voteRevealWindow;
-    /// Slots sold per round at most, per node at most, and needed before a round may open.
+    /// Slots sold per round at most, per node at most, and needed before the first round may open.
     uint16 maxSlots;
     uint16 maxWidth;
     uint16 minSlots;

@@ -45,7 +45,9 @@ library RoundLib {
         returns (uint256 round, uint64 commitDeadline)
     {
         PoolParams storage p = self.params;
-        require(self.memberSlots >= p.minSlots, IRoundLedger.TooFewSlots(self.memberSlots));
+        // The minimum is for the start: a run that has begun must not stop because a cheat was taken out.
+        uint256 wanted = self.nextRound == 0 ? p.minSlots : 1;
+        require(self.memberSlots >= wanted, IRoundLedger.TooFewSlots(self.memberSlots));
         require(liveSeats >= p.minSeats, IRoundLedger.TooFewSeats(liveSeats));
         require(
             trainWindow >= p.minTrainWindow && trainWindow <= p.maxTrainWindow,

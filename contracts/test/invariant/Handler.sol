@@ -109,6 +109,7 @@ contract Handler is Base {
 
     function joinPool(uint256 who, uint16 width) external {
         Party memory p = worker(who);
+        releaseLock(who);
         _try(p.operator, address(ledger), abi.encodeCall(IRoundLedger.join, (pool, p.node, width % 3)));
     }
 
@@ -123,6 +124,9 @@ contract Handler is Base {
 
     function takeASeat(uint256 who) external {
         Party memory p = validator(who);
+        for (uint256 i; i < court.seatCount(pool); ++i) {
+            if (court.seat(pool, i).node == p.node) releaseSeat(i);
+        }
         _try(p.operator, address(court), abi.encodeCall(ICourt.takeSeat, (pool, p.node)));
     }
 
@@ -149,6 +153,8 @@ contract Handler is Base {
 
     /// @dev Whatever comes next in the running round, for those parties whose bit is set in `bits`.
     function advance(uint256 bits) public {
+        pass(bits >> 128 & 3 == 0 ? bound(bits >> 130, 0, 60) : 5);
+        mine(3);
         IRoundLedger.Phase phase = ledger.pool(pool).phase;
         if (phase == IRoundLedger.Phase.Idle) {
             _try(ORCHESTRATOR, address(ledger), abi.encodeCall(IRoundLedger.openRound, (pool, 100)));
@@ -178,9 +184,10 @@ contract Handler is Base {
         _try(STRANGER, address(ledger), abi.encodeCall(IRoundLedger.settle, (pool, worker(who).node)));
     }
 
-    function warp(uint256 seconds_) public {
-        pass(bound(seconds_, 0, 60));
-        mine(3);
+    /// @dev Now and then everybody sleeps past every window.
+    function sleep(uint256 seconds_) external {
+        pass(bound(seconds_, 60, 700));
+        mine(seconds_ & 1 == 0 ? 3 : 300);
     }
 
     // ---------------------------------------------------------------------------------------------- court
@@ -190,6 +197,7 @@ contract Handler is Base {
         uint256 next = ledger.pool(pool).nextRound;
         if (next == 0) return;
         uint256 round = next - 1 - bound(back, 0, next < 4 ? next - 1 : 3);
+        _try(STRANGER, address(ledger), abi.encodeCall(IRoundLedger.captureSeed, (pool, round)));
         for (uint256 i; i < PARTIES; ++i) {
             if (!_acts(bits, i)) continue;
             Party memory v = validator(i);

@@ -108,6 +108,34 @@ contract RoundsTest is Base {
         assertEq(ledger.round(strict, 0).seats, 1);
     }
 
+    /// A run that has begun goes on with fewer slots than it needed to start, but not with none.
+    function test_TheMinimumOfSlotsIsForTheFirstRound() public {
+        PoolParams memory p = defaultParams();
+        p.minSlots = 2;
+        uint256 strict = createPool(p, 1000 ether);
+        Party[] memory nodes = new Party[](2);
+        for (uint256 i; i < 2; ++i) {
+            nodes[i] = party(7 + i);
+            join(strict, nodes[i], 1);
+        }
+        play(strict, nodes);
+        vm.prank(nodes[0].node);
+        ledger.leave(strict, nodes[0].node);
+        open(strict);
+        assertEq(ledger.round(strict, 1).expected, 1);
+
+        commit(strict, nodes[1]);
+        reveal(strict, nodes[1]);
+        close(strict);
+        vm.prank(nodes[1].node);
+        ledger.leave(strict, nodes[1].node);
+        _ledgerFails(
+            ORCHESTRATOR,
+            abi.encodeCall(ledger.openRound, (strict, 50)),
+            abi.encodeWithSelector(IRoundLedger.TooFewSlots.selector, 0)
+        );
+    }
+
     function test_RevertWhen_TheRingPlaceIsNotFinal() public {
         takeSeat(pool, party(100));
         for (uint256 i; i < 16; ++i) {

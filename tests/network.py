@@ -1,5 +1,5 @@
-"""A small pool on a real chain for the worker's tests: anvil, the contracts and `pi-orchestrator serve` as
-processes.
+"""A small pool on a real chain for tests of the agents: anvil, the contracts, `pi-orchestrator serve`, workers
+and validators as processes.
 """
 
 import json
@@ -106,7 +106,7 @@ class TestNetwork:
         self.programs.append(program)
         return program
 
-    def start_orchestrator(self) -> Program:
+    def start_orchestrator(self) -> None:
         key = self.key("orchestrator")
         self.chain.give_gas(key.address)
         program = self.start(
@@ -124,11 +124,11 @@ class TestNetwork:
             except StoreError:
                 return False
 
+        self.orchestrator = program
         wait_for("the orchestrator's store", answers)
-        return program
 
-    def pool(self, rounds: int = 2, **params: int) -> tuple[int, RunSpec]:
-        """A funded pool around a model of a few thousand parameters."""
+    def pool(self, rounds: int = 2, *, audit_segments: int = 1, **params: int) -> tuple[int, RunSpec]:
+        """A funded pool around a model of a few thousand parameters; a slot has two segments."""
         texts = self.folder / "texts"
         texts.mkdir(exist_ok=True)
         for i in range(60):
@@ -141,7 +141,7 @@ class TestNetwork:
             model=GptSpec(layers=1, heads=2, width=32, context=32),
             inner=InnerSpec(steps=4, batch=2, sequence=32, warmup=0),
             trace=TraceSpec(segment=2),
-            audit=AuditSpec(segments=1),
+            audit=AuditSpec(segments=audit_segments),
         )
         # The windows are long: every phase ends as soon as all have acted.
         windows = {"max_train_window": 300, "reveal_window": 300, "verdict_window": 300}
@@ -173,6 +173,19 @@ class TestNetwork:
             + ["--faucet", *arguments],
             PI_PRIVATE_KEY="0x" + operator.key.hex(),
             PI_NODE_KEY="0x" + self.key("node", i).key.hex(),
+        )
+
+    def validator(self, pool_id: int, i: int, *arguments: object) -> Program:
+        """`pi-validator run` with its own operator and node, stake from the faucet."""
+        operator = self.key("validator-operator", i)
+        self.chain.give_gas(operator.address)
+        home = self.folder / f"validator-{i}"
+        return self.start(
+            f"validator-{i}",
+            [BIN / "pi-validator", "run", "--pool", pool_id, "--home", home, "--rpc-url", self.chain.url]
+            + ["--faucet", *arguments],
+            PI_PRIVATE_KEY="0x" + operator.key.hex(),
+            PI_NODE_KEY="0x" + self.key("validator-node", i).key.hex(),
         )
 
     @contextmanager

@@ -1,0 +1,48 @@
+"""What a pool is about, before anything is staked on it: its RunSpec and PoolParams, checked against the
+chain."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from .codec import run_spec_hash, sha256
+from .errors import MalformedArtifact, SpecMismatch
+from .store import Store
+from .types import PoolParams, RunSpec
+
+if TYPE_CHECKING:
+    from .client import Client
+
+MAX_SPEC_BYTES = 1 << 20
+
+
+def load_rules(
+    client: "Client", pool_id: int, store: Store, copy: Path | None = None
+) -> tuple[RunSpec, PoolParams]:
+    """The pool's RunSpec by the hash that is on chain, and its PoolParams. With `copy`, a file, the spec is
+    kept for the next start, which then needs no store.
+
+    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the
+    two disagree)."""
+    expected = client.pool(pool_id).run_spec_hash
+    if copy is not None and copy.exists() and sha256(copy.read_bytes()) == expected:
+        data = copy.read_bytes()
+    else:
+        data = store.get(expected.hex(), MAX_SPEC_BYTES)
+    try:
+        spec = RunSpec.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MalformedArtifact(
+            f"pool {pool_id} has a RunSpec that this version cannot read: {first['loc']}: {first['msg']}",
+            "update pi-protocol, or choose another pool",
+        ) from error
+    if run_spec_hash(spec) != expected:
+        raise SpecMismatch(f"pool {pool_id}'s RunSpec is not in canonical form", "choose another pool")
+    params = client.pool_params(pool_id)
+    params.check(spec)
+    if copy is not None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(data)
+    return spec, params
