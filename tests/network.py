@@ -1,5 +1,5 @@
-"""A small pool on a real chain for tests of the agents: anvil, the contracts, `pi-orchestrator serve`, workers
-and validators as processes.
+"""A small pool on a real chain for tests of the agents: anvil, the contracts, `pi-orchestrator serve`,
+workers and validators as processes.
 """
 
 import json

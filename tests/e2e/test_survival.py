@@ -1,5 +1,5 @@
-"""kill -9 of the orchestrator, of a worker and of a validator in the middle of a round: the run goes on to its
-end, nobody honest loses stake, and everybody's pay is whole."""
+"""kill -9 of the orchestrator, of a worker and of a validator in the middle of a round: the run goes on
+to its end, nobody honest loses stake, and everybody's pay is whole."""
 
 import pytest
 from network import network
