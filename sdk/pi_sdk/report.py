@@ -24,7 +24,7 @@ def render(summary: dict[str, Any], timeline: dict[str, Any]) -> str:
         _figures(summary),
         _loss(summary, timeline),
         _lanes(timeline),
-        f'<div class="pair">{_bytes(summary, timeline)}{_money(summary)}</div>',
+        f'<div class="pair">{_bytes(summary, timeline)}{_money(summary, timeline)}</div>',
         _accounts(timeline),
         _agents(summary, timeline),
         _faults(timeline),
@@ -49,7 +49,13 @@ def render(summary: dict[str, Any], timeline: dict[str, Any]) -> str:
 
 def _header(summary: dict, timeline: dict) -> str:
     first, last, entropy = (summary["loss"][k] for k in ("first", "last", "unigram_entropy"))
-    slashed = [n for n, w in zip(_names(timeline, "worker"), summary["workers"], strict=True) if w["slashed"]]
+    slashed = []
+    for name, w in zip(_names(timeline, "worker"), summary["workers"], strict=True):
+        if w["slashed"]:
+            told = f", told to cheat ({escape(w['cheat'])})," if w["cheat"] else ""
+            slashed.append(
+                f"{escape(name)}{told} lost {tokens(w['slashed'])} of its {tokens(w['staked'])} tokens of stake"
+            )
     loss = (
         f" Held-out loss went from {first:.2f} to <b>{last:.2f}</b> nats per byte; guessing bytes by their "
         "frequency gives "
@@ -57,11 +63,7 @@ def _header(summary: dict, timeline: dict) -> str:
         if first is not None
         else ""
     )
-    verdict = (
-        f" {escape(_join(slashed))} lost stake."
-        if slashed
-        else " Nobody lost stake: every audit agreed with the work."
-    )
+    verdict = f" {_join(slashed)}." if slashed else " Nobody lost stake: every audit agreed with the work."
     return (
         f'<header><div class="eyebrow">{escape(timeline["name"])} · chain {summary["chain"]["chain_id"]} · '
         f"pool {timeline['pool_id']}</div>"
@@ -195,8 +197,9 @@ def _bytes(summary: dict, timeline: dict) -> str:
     sizes = [n for v in sent.values() for n in v]
     return (
         f"<section><h2>Bytes per update: {_ratio(rounds, sizes):.0f}× below dense</h2>"
-        '<p class="note">Mean size of the update files, on a logarithmic scale.</p><div '
-        f'class="bars">{rows}</div></section>'
+        f'<p class="note">Mean size of the update files, on a logarithmic scale. The run sent '
+        f"{charts.size(sum(sizes))} of updates; as dense fp32 they would have been "
+        f'{charts.size(len(sizes) * rounds[0]["dense_bytes"])}.</p><div class="bars">{rows}</div></section>'
     )
 
 
@@ -236,8 +239,9 @@ def _accounts(timeline: dict) -> str:
 # --- tables -----------------------------------------------------------------------------------------------
 
 
-def _money(summary: dict) -> str:
+def _money(summary: dict, timeline: dict) -> str:
     money = summary["money"]
+    names = {a["operator"]: a["name"] for a in timeline["agents"]}
     rows = [
         ("funded by the creator", money["funded"]),
         ("paid out", money["paid"]),
@@ -254,7 +258,8 @@ def _money(summary: dict) -> str:
         if money[key]
     ]
     for who, amount in money["slashed_to"].items():
-        rows.append((f"slashed stake to {who if who == 'treasury' else 'finder ' + who[:10]}", amount))
+        finder = f"{names.get(who, who[:10])}, who found the fault"
+        rows.append((f"slashed stake to {'the treasury' if who == 'treasury' else finder}", amount))
     verdict = (
         '<span class="good">Every token is accounted for</span>'
         if money["conserved"]

@@ -22,8 +22,20 @@ library Hashes {
     {
         return keccak256(
             abi.encode(
-                COMMITMENT_DOMAIN, block.chainid, ledger, poolId, round, node,
-                r.salt, r.startRoot, r.updateRoot, r.traceRoot, r.stateIn, r.stateOut, r.norm, r.width
+                COMMITMENT_DOMAIN,
+                block.chainid,
+                ledger,
+                poolId,
+                round,
+                node,
+                r.salt,
+                r.startRoot,
+                r.updateRoot,
+                r.traceRoot,
+                r.stateIn,
+                r.stateOut,
+                r.norm,
+                r.width
             )
         );
     }
@@ -52,14 +64,11 @@ library Hashes {
         );
     }
 
-    function vote(
-        address court,
-        uint256 caseId,
-        address juror,
-        ICourt.Outcome outcome,
-        bytes32 digest,
-        bytes32 salt
-    ) internal view returns (bytes32) {
+    function vote(address court, uint256 caseId, address juror, ICourt.Outcome outcome, bytes32 digest, bytes32 salt)
+        internal
+        view
+        returns (bytes32)
+    {
         return keccak256(abi.encode(VOTE_DOMAIN, block.chainid, court, caseId, juror, outcome, digest, salt));
     }
 
