@@ -218,7 +218,7 @@ def _detach(home: Path, rpc_port: int, port: int) -> None:
             [str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
     process = Process("devnet", log, popen)
-    while not _state(home).get("ready"):
+    while _state(home) != {"pid": popen.pid, "ready": True}:
         if not process.running():
             raise process.died()
         time.sleep(0.1)
@@ -242,6 +242,7 @@ def _is_devnet(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         # the number may have gone to another program since
-        return not Path("/proc").is_dir() or b"devnet" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        words = Path(f"/proc/{pid}/cmdline")
+        return not Path("/proc").is_dir() or {b"devnet", b"up"} <= set(words.read_bytes().split(b"\0"))
     except OSError:
         return False

@@ -53,9 +53,8 @@ def _header(summary: dict, timeline: dict) -> str:
     for name, w in zip(_names(timeline, "worker"), summary["workers"], strict=True):
         if w["slashed"]:
             told = f", told to cheat ({escape(w['cheat'])})," if w["cheat"] else ""
-            slashed.append(
-                f"{escape(name)}{told} lost {tokens(w['slashed'])} of its {tokens(w['staked'])} tokens of stake"
-            )
+            lost = f"{tokens(w['slashed'])} of its {tokens(w['staked'])} tokens"
+            slashed.append(f"{escape(name)}{told} lost {lost} of stake")
     loss = (
         f" Held-out loss went from {first:.2f} to <b>{last:.2f}</b> nats per byte; guessing bytes by their "
         "frequency gives "
