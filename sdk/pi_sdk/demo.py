@@ -17,16 +17,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from .devnet import TOKEN, deploy, interruptible, program, start_anvil, start_orchestrator
+from .devnet import deploy, interruptible, program, start_anvil, start_orchestrator
 from .errors import PiError, ToolMissing, UsageError
 from .processes import Process, Processes, accepts, free_port
 from .recorder import Agent, of
 from .table import Clock
+from .types import TOKEN
 
 CHEATS = ("half-steps", "copy", "wrong-shard")
 ETHER = 10**18
 _WINDOWS = {
-    "reveal_window": 20,
+    "reveal_window": 15,
     "verdict_window": 180,
     "verdict_reveal_window": 30,
     "vote_window": 180,
@@ -46,12 +47,6 @@ class Options:
     seed: int
     codec: str
     out: Path
-
-    @property
-    def min_slots(self) -> int:
-        """Workers without whom no round opens: all who are to stay, so a cheat that is put out does not end
-        the run."""
-        return max(1, self.workers - bool(self.cheat))
 
 
 @dataclass
@@ -193,9 +188,7 @@ def _run(demo: Demo, anvil: Path, example: Path) -> str:
     processes.wait_ready(orchestrator, lambda: accepts(demo.store_port), 120)
     pool_id, run_spec = _create_pool(demo, example, keys)
     say(f"pool {pool_id} is funded; starting {options.workers} workers and {options.validators} validators")
-    # The pool opens without the cheat if it must, so that one starts first and is there in round 1.
-    order = sorted(agents, key=lambda agent: agent.cheat is None)
-    started = {agent.name: _start(demo, agent, keys, pool_id) for agent in order}
+    started = {agent.name: _start(demo, agent, keys, pool_id) for agent in agents}
 
     from eth_account import Account
 
@@ -216,7 +209,6 @@ def _run(demo: Demo, anvil: Path, example: Path) -> str:
             client=client,
             pool_id=pool_id,
             rounds=options.rounds,
-            min_slots=options.min_slots,
             recorder=recorder,
             processes=processes,
             agents=agents,
@@ -299,7 +291,7 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
         "--orchestrator", Account.from_key(keys["orchestrator"]).address,
         "--artifacts", options.out / "artifacts",
         "--codec", options.codec, "--rounds", str(options.rounds), "--seed", str(options.seed),
-        "--params", json.dumps({"min_slots": options.min_slots, "min_seats": options.validators, **_WINDOWS}),
+        "--params", json.dumps({"min_slots": options.workers, "min_seats": options.validators, **_WINDOWS}),
     ]  # fmt: skip
     if options.data is not None:
         argv += ["--data", options.data]

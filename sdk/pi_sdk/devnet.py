@@ -18,8 +18,8 @@ import click
 
 from .errors import PiError, ToolMissing
 from .processes import Process, Processes, accepts, require_free
+from .types import TOKEN
 
-TOKEN = 10**18
 UNBONDING_SECONDS = 600
 _ORCHESTRATOR = 1
 _CREATOR = 2

@@ -34,7 +34,6 @@ class Follower:
         client: Client,
         pool_id: int,
         rounds: int,
-        min_slots: int,
         recorder: Recorder,
         processes: Processes,
         agents: Sequence[Agent],
@@ -46,7 +45,6 @@ class Follower:
         self.client = client
         self.pool_id = pool_id
         self.rounds = rounds
-        self.min_slots = min_slots
         self.recorder = recorder
         self.processes = processes
         self.alive = dict(started)
@@ -115,13 +113,8 @@ class Follower:
             if not process.running():
                 del self.alive[name]
                 self.clock.say(f"{name} ended: {process.tail(1)}")
-                workers = sum(name.startswith("worker") for name in self.alive)
-                if self.view.phase != DRAINING and workers < self.min_slots:
-                    raise PiError(
-                        f"{workers} workers are left, and this pool opens no round with less than "
-                        f"{self.min_slots}",
-                        f"see {process.log}",
-                    )
+                if self.view.phase != DRAINING and not any(n.startswith("worker") for n in self.alive):
+                    raise PiError("no worker is left, and the run is not over", f"see {process.log}")
 
     def _is_drained(self) -> bool:
         return all(self.client.is_final(self.pool_id, n) for n in range(self.rounds)) and all(

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .recorder import Agent, Record
+from .types import TOKEN
 
-TOKEN = 10**18
 DRAINING = "draining verdicts"
 FAULTS = {0: "no verdict", 1: "accepted", 2: "mismatch", 3: "withheld"}
 STATUS = {1: "open", 2: "convicted", 3: "acquitted", 4: "hung"}

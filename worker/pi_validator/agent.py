@@ -15,12 +15,12 @@ from types import FrameType
 
 from pi_sdk.errors import ChainError, ContractError
 from pi_sdk.results import Event, SeatInfo
-from pi_sdk.types import Reveal, RunSpec
+from pi_sdk.types import TOKEN, Reveal, RunSpec
 
 from .duties import CaseDuty, Duties, RoundDuty
 from .evaluations import Evaluations
 from .evidence import Slot
-from .seat import TOKEN, Seat
+from .seat import Seat
 
 log = logging.getLogger(__name__)
 

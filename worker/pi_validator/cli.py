@@ -3,17 +3,13 @@ torch nor web3.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from pi_sdk.options import (
     HELP,
     account_options,
-    chosen_account,
-    chosen_node,
     home_option,
     json_option,
     network_options,
@@ -21,11 +17,10 @@ from pi_sdk.options import (
     verbose_option,
 )
 from pi_sdk.options import run as run_program
+from pi_sdk.types import TOKEN
 
 if TYPE_CHECKING:
     from .seat import Seat
-
-TOKEN = 10**18
 
 
 def seat_options(command):
@@ -151,6 +146,8 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
 
 
 def _left_lines(done: dict[str, Any]) -> list[str]:
+    from pi_sdk.participant import money_lines
+
     out = ["there was no seat"]
     if done["left_at"] is not None:
         out = [f"the seat is given up from round {done['left_at']} on"]
@@ -161,47 +158,14 @@ def _left_lines(done: dict[str, Any]) -> list[str]:
                 f"{done['locked'] / TOKEN:g} tokens stay locked while rounds or cases may need the seat:"
                 " pi-validator run serves them; then run this again"
             )
-    if done["claimed"]:
-        out.append(f"claimed {done['claimed'] / TOKEN:g} tokens")
-    if done["withdrawn"]:
-        out.append(f"withdrew {done['withdrawn'] / TOKEN:g} tokens")
-    if done["unbonding"]:
-        from .standing import clock
-
-        out.append(
-            f"{done['unbonding'] / TOKEN:g} tokens are unbonding, ready at {clock(done['ready_at'])}:"
-            " run this again then"
-        )
-    return out
+    return out + money_lines(done["claimed"], done["withdrawn"], done["unbonding"], done["ready_at"])
 
 
-@contextmanager
-def _seat(
-    pool_id: int,
-    network: str,
-    rpc_url: str | None,
-    account: str | None,
-    private_key: str | None,
-    node_account: str | None,
-    node_key: str | None,
-    home: Path,
-) -> Iterator["Seat"]:
+def _seat(**keys: Any) -> "AbstractContextManager[Seat]":
     """The seat with its connections. The operator is optional: most commands can do without."""
-    from pi_sdk.client import Client
-    from pi_sdk.errors import UsageError
-
     from .seat import Seat
 
-    operator = chosen_account(account, private_key, network) if account or private_key else None
-    node = chosen_node(node_account, node_key, home, network)
-    if operator is not None and operator.address == node.address:
-        raise UsageError(
-            "operator and node must be different keys", "leave --node-key out: one is made in --home"
-        )
-    with ExitStack() as stack:
-        chain = stack.enter_context(Client(network, node, rpc_url=rpc_url))
-        owner = stack.enter_context(Client(network, operator, rpc_url=rpc_url)) if operator else None
-        yield Seat(chain, owner, node, pool_id)
+    return Seat.connected(**keys)
 
 
 def main() -> NoReturn:

@@ -1,12 +1,9 @@
 """Where a validator stands in a pool: seat, stake, what it still owes, what may be claimed."""
 
-import time
-
 from pi_sdk.client import Client
 from pi_sdk.results import StakeAccount
-from pi_sdk.types import CaseStatus, Model
+from pi_sdk.types import TOKEN, CaseStatus, Model
 
-TOKEN = 10**18
 RING = 16
 """Rounds that the ledger keeps; older ones are final."""
 
@@ -84,8 +81,3 @@ def lines(s: Standing) -> list[str]:
 
 def _numbers(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"
-
-
-def clock(when: int) -> str:
-    """A chain time as local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))

@@ -21,13 +21,13 @@ from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore
-from pi_sdk.types import DeterminismClass, PoolParams, RunSpec
+from pi_sdk.types import TOKEN, DeterminismClass, PoolParams, RunSpec
 from pi_train import determinism
 from pi_train.data import load_corpus
 
 from .evidence import EvidenceServer
 from .journal import Journal
-from .membership import TOKEN, Membership
+from .membership import Membership
 from .rounds import ON_TIME, RoundWorker
 from .trainer import Trainer
 

@@ -3,18 +3,13 @@ nor web3.
 """
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from pi_sdk.options import (
     HELP,
     account_options,
-    chosen_account,
-    chosen_node,
     home_option,
     json_option,
     network_options,
@@ -22,11 +17,11 @@ from pi_sdk.options import (
     run,
     verbose_option,
 )
+from pi_sdk.types import TOKEN
 
 if TYPE_CHECKING:
     from .membership import Membership
 
-TOKEN = 10**18
 CHEATS = ("half-steps", "copy", "wrong-shard")
 
 
@@ -176,8 +171,7 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
 
 
 def _left_lines(done: dict[str, Any]) -> list[str]:
-    def clock(when: int) -> str:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+    from pi_sdk.participant import clock, money_lines
 
     out = ["left the pool" if done["left"] else "was out of the pool already"]
     if done["locked"]:
@@ -185,45 +179,14 @@ def _left_lines(done: dict[str, Any]) -> list[str]:
         out.append(f"{done['locked'] / TOKEN:g} tokens stay locked{until}: run this again then")
     else:
         out.append("no stake is locked in this pool any more")
-    if done["claimed"]:
-        out.append(f"claimed {done['claimed'] / TOKEN:g} tokens")
-    if done["withdrawn"]:
-        out.append(f"withdrew {done['withdrawn'] / TOKEN:g} tokens")
-    if done["unbonding"]:
-        ready = clock(done["ready_at"])
-        out.append(
-            f"{done['unbonding'] / TOKEN:g} tokens are unbonding, ready at {ready}: run this again then"
-        )
-    return out
+    return out + money_lines(done["claimed"], done["withdrawn"], done["unbonding"], done["ready_at"])
 
 
-@contextmanager
-def _node(
-    pool_id: int,
-    network: str,
-    rpc_url: str | None,
-    account: str | None,
-    private_key: str | None,
-    node_account: str | None,
-    node_key: str | None,
-    home: Path,
-) -> Iterator["Membership"]:
+def _node(**keys: Any) -> "AbstractContextManager[Membership]":
     """The node with its connections. The operator is optional: most commands can do without."""
-    from pi_sdk.client import Client
-    from pi_sdk.errors import UsageError
-
     from .membership import Membership
 
-    operator = chosen_account(account, private_key, network) if account or private_key else None
-    node = chosen_node(node_account, node_key, home, network)
-    if operator is not None and operator.address == node.address:
-        raise UsageError(
-            "operator and node must be different keys", "leave --node-key out: one is made in --home"
-        )
-    with ExitStack() as stack:
-        chain = stack.enter_context(Client(network, node, rpc_url=rpc_url))
-        owner = stack.enter_context(Client(network, operator, rpc_url=rpc_url)) if operator else None
-        yield Membership(chain, owner, node, pool_id)
+    return Membership.connected(**keys)
 
 
 def main() -> NoReturn:

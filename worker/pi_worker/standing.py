@@ -6,9 +6,8 @@ import time
 
 from pi_sdk.client import Client
 from pi_sdk.results import StakeAccount
-from pi_sdk.types import CaseStatus, Model, PoolParams, RecordStatus
+from pi_sdk.types import TOKEN, CaseStatus, Model, PoolParams, RecordStatus
 
-from .membership import TOKEN
 from .rounds import is_expected
 
 RING = 16
