@@ -127,12 +127,20 @@ def outer_step(
         for update, weight in weighted:
             where, values = update.entries(start, stop)
             total[where] += values * np.int64(weight)  # places of one update differ, so += meets each once
+        before = checkpoint.theta[start:stop]
+        if momentum is None and spec.codec.name == "sparse-2bit":  # what nobody sent stays as it is
+            moved = np.flatnonzero(total)
+            theta[start:stop] = before
+            theta[start:stop][moved] = _descend(
+                before[moved], _mean(total[moved], total_width), spec.outer.lr
+            )
+            continue
         step = _mean(total, total_width)
         if momentum is not None and checkpoint.momentum is not None:
             decayed = divide_q16(spec.outer.momentum * checkpoint.momentum[start:stop])
             momentum[start:stop] = np.clip(decayed + step, -_MOMENTUM_MAX, _MOMENTUM_MAX)
             step += divide_q16(spec.outer.momentum * momentum[start:stop])
-        theta[start:stop] = _descend(checkpoint.theta[start:stop], step, spec.outer.lr)
+        theta[start:stop] = _descend(before, step, spec.outer.lr)
     return Checkpoint(theta, momentum)
 
 

@@ -7,7 +7,6 @@ the source of Python's standard library without its tests. Equal files, options 
 every machine.
 """
 
-import json
 import math
 import sysconfig
 from pathlib import Path
@@ -30,6 +29,7 @@ from pi_sdk.types import (
     Shard,
     TraceSpec,
 )
+from pydantic_core import from_json
 
 from .determinism import default_class
 from .fixed import to_fixed
@@ -146,8 +146,9 @@ def _jsonl(path: Path, raw: bytes) -> list[bytes]:
         if not line.strip():
             continue
         try:
-            texts.append(json.loads(line)["text"].encode())
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # Not the json module: libraries raise Python's recursion limit so far that deep nesting kills it.
+            texts.append(from_json(line)["text"].encode())
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f'{path}, line {number}: not a JSON object with a string "text"') from None
     return texts
 

@@ -207,7 +207,7 @@ class Agent:
         member = self.member.info()
         assert member is not None
         if member.convicted:
-            return self._wind_down(pool, member)
+            self.stop.set()  # nothing new; what is committed is still revealed, since the others wait for it
         if not self.stop.is_set():  # who leaves must not depend on the store any more
             self.rounds.follow(pool, member)
             if pool.next_round > self._fuelled:

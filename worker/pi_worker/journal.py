@@ -138,15 +138,15 @@ class Journal:
             _sync(path)
 
     def prune(self, round_: int, keep: set[bytes]) -> None:
-        """Forgets the borders of a round that is final, and of it and older ones the states not in `keep`
-        (hashes).
+        """Forgets the borders of a round that is final, and of older ones the states not in `keep` (hashes).
 
+        The round's own state stays: the next round starts from it, and may be revealed this very moment.
         Journal, update and trace stay: they are small, and they are the worker's own record.
         """
         shutil.rmtree(self.borders(round_), ignore_errors=True)
         for old in self.rounds():
             entry = self._entry(old)
-            if old <= round_ and entry is not None and bytes.fromhex(entry.state) not in keep:
+            if old < round_ and entry is not None and bytes.fromhex(entry.state) not in keep:
                 (self.folder(old) / "state.bin").unlink(missing_ok=True)
 
     def _entry(self, round_: int) -> Entry | None:
