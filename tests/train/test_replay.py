@@ -19,6 +19,7 @@ from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, Outcome, Trace
 from pi_train import determinism
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.data import Batch
+from pi_train.determinism import admitted
 from pi_train.inner import learning_rate
 from pi_train.slot import SlotResult, SlotRun, loss_bits
 from pi_train.state import Border, PrivateState
@@ -330,8 +331,8 @@ def test_only_drawn_segments_are_fetched(tmp_path: Path):
 
 def test_a_class_without_a_limit_may_not_judge(tmp_path: Path):
     run = TinyRun(tmp_path)
-    other = DeterminismClass(id="other", torch=run.spec.classes[0].torch, threads=2)
-    mine = run.spec.classes[0].id
+    other = DeterminismClass(id="other", torch=admitted(run.spec)[0].torch, threads=2)
+    mine = admitted(run.spec)[0].id
     run.spec = run.spec.model_copy(
         update={
             "classes": (*run.spec.classes, other),
@@ -364,7 +365,7 @@ print(json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in result.i
     ids=["instruction sets", "threads"],
 )
 def test_a_worker_of_another_class_is_off_by_little_and_accepted(tmp_path: Path, changes: dict):
-    mine = TinyRun(tmp_path / "mine").spec.classes[0]
+    mine = admitted(TinyRun(tmp_path / "mine").spec)[0]
     other = DeterminismClass(**(mine.model_dump() | {"id": "other"} | changes))
     out = subprocess.run(
         [sys.executable, "-c", OTHER_CLASS, mine.model_dump_json(), other.model_dump_json(), tmp_path],
@@ -390,9 +391,9 @@ def test_a_worker_of_another_class_is_off_by_little_and_accepted(tmp_path: Path,
 
 
 def test_this_process_is_pinned(run: TinyRun):
-    assert torch.get_num_threads() == 1 and os.environ["MKL_CBWR"] == "AVX2"
+    assert torch.get_num_threads() == 1 and os.environ["MKL_CBWR"] == determinism.pinned().mkl
     assert torch.are_deterministic_algorithms_enabled()
-    other = run.spec.classes[0].model_copy(update={"id": "other", "threads": 2})
+    other = admitted(run.spec)[0].model_copy(update={"id": "other", "threads": 2})
     with pytest.raises(SpecMismatch):
         determinism.pin(other)
     with pytest.raises(SpecMismatch):

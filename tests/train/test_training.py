@@ -15,6 +15,7 @@ from pi_sdk.errors import BlobCorrupt, MalformedArtifact, PiError, SpecMismatch
 from pi_sdk.types import CodecSpec, GptSpec, InnerSpec, OuterSpec
 from pi_train.codecs import UpdateFile
 from pi_train.data import batches, load_corpus
+from pi_train.determinism import admitted
 from pi_train.evaluate import generate, load_model, unigram_entropy, validation_loss
 from pi_train.export import save_model
 from pi_train.fixed import to_fp32
@@ -98,8 +99,8 @@ def test_adamw_is_torchs_adamw(run: TinyRun):
     spec = run.spec.model_copy(update={"inner": run.spec.inner.model_copy(update={"clip": 1e9})})
     params = np.random.default_rng(0).normal(0, 0.02, run.n).astype(np.float32)
     zeros = np.zeros(run.n, np.float32)
-    loop = InnerLoop(spec, spec.classes[0], Border(params, zeros, zeros, 0))
-    reference = GPT(spec.model, spec.classes[0])
+    loop = InnerLoop(spec, admitted(spec)[0], Border(params, zeros, zeros, 0))
+    reference = GPT(spec.model, admitted(spec)[0])
     reference.params.copy_(torch.from_numpy(params))
     groups = [
         {"params": [w for w in reference.weights.values() if w.dim() == 2], "weight_decay": 0.1},
@@ -117,7 +118,7 @@ def test_adamw_is_torchs_adamw(run: TinyRun):
 def test_gradients_are_clipped_by_their_global_norm(run: TinyRun):
     spec = run.spec.model_copy(update={"inner": run.spec.inner.model_copy(update={"clip": 1e-3})})
     zeros = np.zeros(run.n, np.float32)
-    loop = InnerLoop(spec, spec.classes[0], Border(to_fp32(run.genesis.theta, 24), zeros, zeros, 0))
+    loop = InnerLoop(spec, admitted(spec)[0], Border(to_fp32(run.genesis.theta, 24), zeros, zeros, 0))
     loop.train_step(run.batches(run.genesis, 0)[0].tokens, 1e-3)
     assert loop.model.grad.norm().item() == pytest.approx(1e-3, rel=1e-4)
 
@@ -130,7 +131,9 @@ def test_the_learning_rate_rises_over_the_run_and_stays():
 
 def test_training_that_diverges_says_so(run: TinyRun):
     zeros = np.zeros(run.n, np.float32)
-    loop = InnerLoop(run.spec, run.spec.classes[0], Border(np.full(run.n, 1e30, np.float32), zeros, zeros, 0))
+    loop = InnerLoop(
+        run.spec, admitted(run.spec)[0], Border(np.full(run.n, 1e30, np.float32), zeros, zeros, 0)
+    )
     with pytest.raises(PiError, match="diverged"):
         loop.train_step(run.batches(run.genesis, 0)[0].tokens, 1e-3)
 

@@ -10,6 +10,7 @@ from pi_sdk.errors import BlobNotFound
 from pi_sdk.types import CodecSpec, GptSpec, InnerSpec, Reveal, RunSpec, TraceSpec
 from pi_train.codecs import UpdateFile
 from pi_train.data import Batch, Corpus, batches, load_corpus
+from pi_train.determinism import admitted
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, outer_step
 from pi_train.prepare import prepare
@@ -56,7 +57,7 @@ class TinyRun:
         self.spec: RunSpec = prepare(store=self.store, data=texts, **options | overrides)
         self.n = parameter_count(self.spec.model)
         self.corpus: Corpus = load_corpus(self.spec.data, self.store.fetch, folder / "cache")
-        self.class_id = self.spec.classes[0].id
+        self.class_id = admitted(self.spec)[0].id
         has_momentum = self.spec.outer.rule == "nesterov"
         self.genesis = Checkpoint.from_bytes(self.store[self.spec.genesis_file], self.n, has_momentum)
 

@@ -28,7 +28,8 @@ from pi_sdk.store import LocalStore
 from pi_sdk.types import RunSpec
 from pi_train import determinism
 spec = RunSpec.model_validate_json(Path(sys.argv[1]).read_bytes())
-determinism.pin(spec.classes[0])
+cls = determinism.admitted(spec)[0]
+determinism.pin(cls)
 from pi_train.data import load_corpus
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes
@@ -39,7 +40,7 @@ n = parameter_count(spec.model)
 data = store.get(spec.genesis_file, checkpoint_bytes(n, False))
 result = train_slot(
     spec, load_corpus(spec.data, store.get, folder / "corpus"), Checkpoint.from_bytes(data, n, False),
-    node=sys.argv[3], round_=0, width=1, state=None, class_id=spec.classes[0].id, borders=folder / "borders",
+    node=sys.argv[3], round_=0, width=1, state=None, class_id=cls.id, borders=folder / "borders",
 )
 evidence = LocalStore(folder / "evidence")
 for blob in [result.update, result.trace, *(p.read_bytes() for p in (folder / "borders").glob("*.bin"))]:

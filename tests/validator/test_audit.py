@@ -12,6 +12,7 @@ from network import wait_for
 from pi_sdk.eventlog import EventLog, read_events
 from pi_sdk.store import HttpStore, LocalStore
 from pi_sdk.types import Outcome
+from pi_train.determinism import admitted
 from pi_validator.audit import Bench, ReplayQueue, SlotAudit
 from pi_validator.checkpoints import Checkpoints
 from pi_validator.evidence import Evidence, Slot, announced_stores
@@ -59,7 +60,7 @@ def test_evidence_that_comes_late_is_waited_for(trained, remote, tmp_path, stop)
     assert not evidence.complete.is_set() and evidence.class_id is None
     remote.put(data)
     assert evidence.complete.wait(30)
-    assert evidence.absent == frozenset() and evidence.class_id == trained.spec.classes[0].id
+    assert evidence.absent == frozenset() and evidence.class_id == admitted(trained.spec)[0].id
 
 
 def test_a_blob_that_is_too_large_is_as_good_as_none(trained, remote, tmp_path, stop):
@@ -130,7 +131,7 @@ def test_an_update_is_fetched_from_where_the_worker_announced_it(trained, remote
 def replay(trained, tmp_path_factory):
     log = tmp_path_factory.mktemp("replay") / "replay.log"
     config = ReplayConfig(
-        trained.folder / "run_spec.json", trained.folder / "corpus", trained.spec.classes[0], 1 << 30, log
+        trained.folder / "run_spec.json", trained.folder / "corpus", admitted(trained.spec)[0], 1 << 30, log
     )
     replay = ReplayQueue(config)
     replay.start()
@@ -147,7 +148,7 @@ def bench(trained, replay, remote, tmp_path, stop):
     with EventLog(tmp_path / "home") as events:
         yield Bench(
             spec=trained.spec,
-            cls=trained.spec.classes[0],
+            cls=admitted(trained.spec)[0],
             node=trained.validator,
             store=remote,
             checkpoints=checkpoints,

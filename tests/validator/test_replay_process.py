@@ -13,6 +13,7 @@ import pytest
 from pi_sdk.errors import SpecMismatch
 from pi_sdk.store import LocalStore
 from pi_sdk.types import Outcome
+from pi_train.determinism import admitted
 from pi_validator.replay_process import ReplayConfig, ReplayFailed, ReplayProcess
 
 
@@ -20,7 +21,7 @@ def config_of(trained, folder: Path, **changes) -> ReplayConfig:
     values = {
         "run_spec": trained.folder / "run_spec.json",
         "corpus": trained.folder / "corpus",
-        "cls": trained.spec.classes[0],
+        "cls": admitted(trained.spec)[0],
         "memory": 1 << 30,
         "log": folder / "replay.log",
     }
@@ -126,7 +127,7 @@ def test_the_child_has_no_keys_and_dies_with_its_parent(process, trained, monkey
 
 
 def test_a_class_that_this_machine_is_not_of_is_refused(trained, tmp_path):
-    cls = trained.spec.classes[0].model_copy(update={"torch": "0.0.1"})
+    cls = admitted(trained.spec)[0].model_copy(update={"torch": "0.0.1"})
     with pytest.raises(SpecMismatch):
         ReplayProcess(config_of(trained, tmp_path, cls=cls)).start()
 

@@ -10,6 +10,7 @@ from pi_sdk.types import AuditSpec, GptSpec, InnerSpec, Outcome, Reveal, RunSpec
 from pi_train import determinism
 from pi_train.codecs import UpdateFile
 from pi_train.data import Corpus, load_corpus
+from pi_train.determinism import admitted
 from pi_train.outer import Checkpoint
 from pi_train.prepare import prepare
 from pi_worker.trainer import SlotJob, trainer
@@ -50,7 +51,7 @@ def job(run, borders: Path, node: str = NODE, round_: int = 1, peers=()) -> Slot
         round=round_,
         width=1,
         state=None,
-        class_id=spec.classes[0].id,
+        class_id=admitted(spec)[0].id,
         borders=borders,
         progress=lambda *_: None,
         peers=lambda: list(peers),
@@ -108,7 +109,7 @@ def test_an_audit_sees_through_every_cheat_and_passes_honest_work(run, tmp_path:
         update=result.update,
         fetch=fetch,
         validator=VALIDATOR,
-        class_id=spec.classes[0].id,
+        class_id=admitted(spec)[0].id,
     )
     assert report.outcome == outcome, report.reasons
 

@@ -13,6 +13,7 @@ from pi_sdk.store import HttpStore
 from pi_sdk.types import Outcome, Phase, RecordStatus, Reveal
 from pi_train import determinism
 from pi_train.data import load_corpus
+from pi_train.determinism import admitted
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes
 
@@ -79,7 +80,7 @@ def audit(net: TestNetwork, seat: Client, pool_id: int, spec, round_: int, node:
             update=store.get(revealed["update_file"].hex(), 1 << 20),
             fetch=store.get,
             validator=seat.address,
-            class_id=spec.classes[0].id,
+            class_id=admitted(spec)[0].id,
         )
 
 

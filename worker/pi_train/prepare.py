@@ -31,7 +31,7 @@ from pi_sdk.types import (
 )
 from pydantic_core import from_json
 
-from .determinism import default_class
+from .determinism import default_classes
 from .fixed import to_fixed
 from .layout import slices
 from .outer import Checkpoint
@@ -71,9 +71,9 @@ def prepare(
 ) -> RunSpec:
     """Puts shards, first checkpoint and the RunSpec's canonical JSON into `store` and returns the RunSpec.
 
-    What is None takes the default of its type (`outer`: the rule that fits the codec); classes default to the
-    installed torch's fp32 class, limits to 1e-3 for each pair of classes. Raises `UsageError` where `data`
-    cannot be read as text.
+    What is None takes the default of its type (`outer`: the rule that fits the codec); classes default to
+    `default_classes`, limits to 1e-3 for each pair of classes. Raises `UsageError` where `data` cannot be
+    read as text.
     """
     model, inner, codec = model or GptSpec(), inner or InnerSpec(), codec or CodecSpec()
     outer = outer or (OuterSpec() if codec.name == "sparse-2bit" else _NESTEROV)
@@ -85,7 +85,7 @@ def prepare(
                 f"give more text: training and validation each need more than {inner.sequence} bytes",
             )
     checkpoint = genesis(model, seed, frac_bits, has_momentum=outer.rule == "nesterov")
-    classes = classes or (default_class(),)
+    classes = classes or default_classes()
     spec = RunSpec(
         name=name,
         seed=seed,
