@@ -1,9 +1,12 @@
 """A real local chain for tests: anvil on a free port, with its state in a file so that it can be killed and
 restarted."""
 
+import ctypes
 import json
+import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +21,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _die_with_the_tests() -> None:
+    """In the child: SIGKILL when the test process ends, in whatever way (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Anvil:
@@ -41,6 +50,7 @@ class Anvil:
                 + self._arguments,
                 stdout=log,
                 stderr=log,
+                preexec_fn=_die_with_the_tests,
             )
         give_up = time.monotonic() + 30
         while True:
