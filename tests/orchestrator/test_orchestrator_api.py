@@ -282,7 +282,7 @@ def test_errors_at_the_start_are_one_line(world: World, chain: Anvil, tmp_path: 
     home, port = str(tmp_path / "home"), world.process.url.rsplit(":", 1)[1]
     for code, why, arguments, rpc in (
         (1, f"cannot listen on 127.0.0.1:{port}", ("--home", home, "--port", port), chain.url),
-        (1, "another orchestrator runs in", ("--home", str(world.process.home), "--port", "0"), chain.url),
+        (2, "is in use by a running program", ("--home", str(world.process.home), "--port", "0"), chain.url),
         (1, "cannot reach", ("--home", home, "--port", "0"), f"http://127.0.0.1:{free_port()}"),
     ):
         returned, said = serve(*arguments, rpc=rpc)

@@ -113,6 +113,9 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
     process.kill()
     bob.commit(pool, 1, spec, checkpoint.root(), lie="norm")
     process = orchestrate(key, port=int(process.url.rsplit(":", 1)[1]))
+    dave = Worker.make(chain, creator)
+    dave.join(pool, process.url, width=2)
+    people.append(dave)
     chain.mine(seconds=WINDOW + 1)
     judge.client.reveal_verdicts(pool, 0, verdicts, salt)
     case = creator.case_about(pool, 0, alice.node.address)
@@ -129,10 +132,7 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
 
     # 5. Round 2, with dave in carol's place. Killed again between the reveals and the close; alice's file is
     #    elsewhere, the others' are nowhere. The pool ends, and the process goes on serving.
-    until(lambda: creator.pool(pool).member_slots == 2, "carol to be out")
-    dave = Worker.make(chain, creator)
-    dave.join(pool, process.url, width=2)
-    people.append(dave)
+    until(lambda: creator.pool(pool).member_slots == 4, "carol to be out")
     wait_for(creator, "RoundOpened", pool, 2)
     with file_server(tmp_path / "mirror") as mirror:
         (tmp_path / "mirror" / "blobs").mkdir(parents=True)
