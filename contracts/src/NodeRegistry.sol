@@ -13,6 +13,7 @@ contract NodeRegistry is INodeRegistry, EIP712 {
         keccak256("NodeAuthorization(address operator,address node,uint256 deadline)");
 
     mapping(address node => address operator) private _operatorOf;
+    mapping(address node => bool) public isRevoked;
 
     constructor() EIP712("pi-protocol", "1") {}
 
@@ -27,6 +28,22 @@ contract NodeRegistry is INodeRegistry, EIP712 {
 
         _operatorOf[node] = msg.sender;
         emit NodeRegistered(msg.sender, node);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function revokeNode(address node) external {
+        address operator = _operatorOf[node];
+        require(msg.sender == operator, OnlyOperator(operator));
+        require(!isRevoked[node], AlreadyRevoked());
+        isRevoked[node] = true;
+        emit NodeRevoked(operator, node);
+    }
+
+    /// @inheritdoc INodeRegistry
+    function requireOperator(address node, address caller) external view {
+        address operator = _operatorOf[node];
+        require(caller == operator, OnlyOperator(operator));
+        require(!isRevoked[node], AlreadyRevoked());
     }
 
     /// @inheritdoc INodeRegistry

@@ -8,7 +8,7 @@ import {Reveal} from "../interfaces/IRoundLedger.sol";
 /// @notice Mirrored by `pi_sdk/codec.py`; both pass `tests/vectors/hashes.json`.
 library Hashes {
     bytes32 internal constant COMMITMENT_DOMAIN = keccak256("pi-protocol/commitment/1");
-    bytes32 internal constant ACCUMULATOR_DOMAIN = keccak256("pi-protocol/accumulator/1");
+    bytes32 internal constant ACCUMULATOR_DOMAIN = keccak256("pi-protocol/accumulator/2");
     bytes32 internal constant VERDICTS_DOMAIN = keccak256("pi-protocol/verdicts/1");
     bytes32 internal constant VOTE_DOMAIN = keccak256("pi-protocol/vote/1");
     bytes32 internal constant AUDIT_DOMAIN = keccak256("pi-protocol/audit/1");
@@ -41,12 +41,15 @@ library Hashes {
     }
 
     /// @dev Extends the accumulator of a round by one reveal.
-    function accumulate(bytes32 accumulator, address node, bytes32 updateRoot, uint128 norm, uint16 width)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(ACCUMULATOR_DOMAIN, accumulator, node, updateRoot, norm, width));
+    function accumulate(
+        bytes32 accumulator,
+        address node,
+        bytes32 startRoot,
+        bytes32 updateRoot,
+        uint128 norm,
+        uint16 width
+    ) internal pure returns (bytes32) {
+        return keccak256(abi.encode(ACCUMULATOR_DOMAIN, accumulator, node, startRoot, updateRoot, norm, width));
     }
 
     function verdicts(

@@ -1,30 +1,25 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {IRoundLedger} from "../interfaces/IRoundLedger.sol";
-
-/// @dev One node's work in one round, in one storage word:
+/// @dev What a node (or a validator) committed in one round, in one storage word:
 ///
 ///   216 bits: the first 27 bytes of the commitment | 24 bits: round | 8 bits: width | 8 bits: flags
 ///
-/// The round tells a record from the older one whose ring place it took. 216 bits leave 108 against a node that
+/// The round tells a commitment from the older one whose place it took. 216 bits leave 108 against a node that
 /// searches two openings of one commitment.
 type Record is bytes32;
 
 using RecordLib for Record global;
 
-/// @title The packed record of a slot.
+/// @title The packed record of a commitment.
 library RecordLib {
-    uint256 internal constant REVEALED = 1; // on time
-    uint256 internal constant LATE = 2; // opened after the seal; never together with REVEALED
-    uint256 internal constant EXCLUDED = 4;
-    uint256 internal constant CONTESTED = 8;
-    uint256 internal constant SETTLED = 16;
+    uint256 internal constant OPENED = 1;
+    uint256 internal constant PUNISHED = 2;
 
     uint256 private constant HASH_MASK = ~uint256(type(uint40).max);
 
-    function create(bytes32 commitment, uint256 round, uint8 width_) internal pure returns (Record) {
-        return Record.wrap(bytes32((uint256(commitment) & HASH_MASK) | (round << 16) | (uint256(width_) << 8)));
+    function create(bytes32 commitment, uint256 round, uint256 width_) internal pure returns (Record) {
+        return Record.wrap(bytes32((uint256(commitment) & HASH_MASK) | (round << 16) | (width_ << 8)));
     }
 
     /// @dev Whether this is a record of this very round. The empty word, whose width is zero, is a record of none.
@@ -45,7 +40,7 @@ library RecordLib {
         return (uint256(Record.unwrap(self)) >> 16) & type(uint24).max;
     }
 
-    function width(Record self) internal pure returns (uint8) {
+    function width(Record self) internal pure returns (uint256) {
         return uint8(uint256(Record.unwrap(self)) >> 8);
     }
 
@@ -55,24 +50,5 @@ library RecordLib {
 
     function with(Record self, uint256 flags) internal pure returns (Record) {
         return Record.wrap(bytes32(uint256(Record.unwrap(self)) | flags));
-    }
-
-    function without(Record self, uint256 flags) internal pure returns (Record) {
-        return Record.wrap(bytes32(uint256(Record.unwrap(self)) & ~flags));
-    }
-
-    /// @dev Accepted and not paid yet, as far as the record itself knows: its round must be closed and final too.
-    function isPayable(Record self) internal pure returns (bool) {
-        return self.has(REVEALED) && !self.has(EXCLUDED | CONTESTED | SETTLED);
-    }
-
-    /// @dev A late reveal stays Committed: it changes nothing but cannot be repeated.
-    function status(Record self) internal pure returns (IRoundLedger.RecordStatus) {
-        if (self.width() == 0) return IRoundLedger.RecordStatus.None;
-        if (self.has(SETTLED)) return IRoundLedger.RecordStatus.Settled;
-        if (self.has(CONTESTED)) return IRoundLedger.RecordStatus.Contested;
-        if (self.has(EXCLUDED)) return IRoundLedger.RecordStatus.Excluded;
-        if (self.has(REVEALED)) return IRoundLedger.RecordStatus.Revealed;
-        return IRoundLedger.RecordStatus.Committed;
     }
 }
