@@ -294,6 +294,29 @@ def node_authorization(chain_id: int, registry: str, operator: str, node: str, d
     }
 
 
+def invite(chain_id: int, pools: str, pool_id: int, operator: str, nonce: int, deadline: int) -> dict:
+    """EIP-712 message by which a pool's invite signer lets an operator in (`RoundLedger.join`)."""
+    return {
+        "types": {
+            "EIP712Domain": [
+                {"name": "name", "type": "string"},
+                {"name": "version", "type": "string"},
+                {"name": "chainId", "type": "uint256"},
+                {"name": "verifyingContract", "type": "address"},
+            ],
+            "Invite": [
+                {"name": "poolId", "type": "uint256"},
+                {"name": "operator", "type": "address"},
+                {"name": "nonce", "type": "uint256"},
+                {"name": "deadline", "type": "uint64"},
+            ],
+        },
+        "primaryType": "Invite",
+        "domain": {"name": "pi-protocol", "version": "1", "chainId": chain_id, "verifyingContract": pools},
+        "message": {"poolId": pool_id, "operator": operator, "nonce": nonce, "deadline": deadline},
+    }
+
+
 def upload_message(chain_id: int, pool_id: int, kind: str, round_: int, sha256_hex: str, time: int) -> str:
     """Text that an uploader signs (EIP-191). Bound to the bytes, so replaying it stores nothing else."""
     return (
