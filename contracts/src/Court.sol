@@ -68,12 +68,12 @@ contract Court is ICourt {
     function takeSeat(uint256 poolId, address node) external returns (uint256 index) {
         pools.requireEntry();
         registry.requireOperator(node, msg.sender);
-        IRoundLedger.Pool memory pool = ledger.pool(poolId);
+        IRoundLedger.Pool memory pool = _pool(poolId);
         require(!pool.ended, IRoundLedger.PoolHasEnded());
         CourtTerms storage terms = _loadTerms(poolId);
         index = _pools[poolId].seats.take(msg.sender, node, pool.nextRound);
         emit SeatTaken(poolId, index, msg.sender, node, pool.nextRound);
-        stakeManager.lock(msg.sender, seatLockId(poolId, node), terms.seatStake);
+        _lock(seatLockId(poolId, node), terms.seatStake);
     }
 
     /// @inheritdoc ICourt
@@ -89,7 +89,7 @@ contract Court is ICourt {
         SeatLib.Seat memory s = _seat(poolId, index);
         require(s.leftAt != 0, NotLeft());
         // INVARIANT: no round that could draw this seat can still ask for it. Rounds out of the ring are final.
-        uint256 nextRound = ledger.pool(poolId).nextRound;
+        uint256 nextRound = _pool(poolId).nextRound;
         uint256 first = nextRound > RING ? nextRound - RING : 0;
         for (uint256 r = s.activeFrom > first ? s.activeFrom : first; r < s.leftAt; ++r) {
             require(isFinal(poolId, r), StillNeeded(r));
@@ -100,7 +100,7 @@ contract Court is ICourt {
         p.seats.release(index);
         emit SeatReleased(poolId, index);
         bytes32 id = seatLockId(poolId, s.node);
-        stakeManager.unlock(s.operator, id, stakeManager.lockOf(s.operator, id));
+        _unlock(s.operator, id, _lockOf(s.operator, id));
     }
 
     // ---------------------------------------------------------------------------------------------- verdicts
@@ -112,7 +112,7 @@ contract Court is ICourt {
         if (word.isSeeded(round)) return;
 
         // 1. There is something to judge, and still time to.
-        IRoundLedger.AuditTerms memory a = ledger.auditTerms(poolId, round);
+        IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
         require(a.sealedAt != 0 && a.revealed != 0 && a.liveSeats != 0, NothingToJudge(round));
         uint256 commitDeadline = a.sealedAt + p.terms.verdictWindow;
         // A later seed would make absent who never could commit.
@@ -147,7 +147,7 @@ contract Court is ICourt {
     }
 
     /// @inheritdoc ICourt
-    function revealVerdicts(uint256 poolId, uint256 round, Verdict[] calldata verdicts, bytes32 salt) external {
+    function revealVerdicts(uint256 poolId, uint256 round, Verdict[] memory verdicts, bytes32 salt) external {
         require(verdicts.length <= MAX_VERDICTS, TooManyVerdicts());
         PoolState storage p = _pools[poolId];
         uint256 place = p.seats.wordOfSeated(msg.sender).place();
@@ -168,9 +168,8 @@ contract Court is ICourt {
         }
 
         // 3. Pay, while the round's budget lasts.
-        uint256 paid = _takeFees(p, round, verdicts.length);
+        uint256 paid = _payFees(poolId, round, place, verdicts.length);
         emit VerdictsRevealed(poolId, round, msg.sender, verdicts, paid);
-        if (paid != 0) rewards.credit(poolId, p.seats.seats[place].operator, paid);
 
         // 4. What accuses.
         for (uint256 i; i < verdicts.length; ++i) {
@@ -202,9 +201,7 @@ contract Court is ICourt {
         uint256 place = _requireJuror(c);
         c.revealVote(place, outcome, Hashes.vote(address(this), caseId, msg.sender, outcome, digest, salt));
         emit VoteRevealed(caseId, msg.sender, outcome, digest);
-        PoolState storage p = _pools[c.poolId];
-        uint256 paid = _takeFees(p, c.word.get(CaseWordLib.ROUND), 1);
-        if (paid != 0) rewards.credit(c.poolId, p.seats.seats[place].operator, paid);
+        _payFees(c.poolId, c.word.get(CaseWordLib.ROUND), place, 1);
     }
 
     /// @inheritdoc ICourt
@@ -234,7 +231,7 @@ contract Court is ICourt {
         uint256 level = word.get(CaseWordLib.LEVEL);
         c.word = word.mark(CaseWordLib.appealOf(level, guilty), true);
         _summonNext(caseId, msg.sender);
-        stakeManager.lock(msg.sender, appealLockId(caseId, level), _pools[c.poolId].terms.appealBond);
+        _lock(appealLockId(caseId, level), _pools[c.poolId].terms.appealBond);
     }
 
     // ---------------------------------------------------------------------------------------------- reports
@@ -276,7 +273,7 @@ contract Court is ICourt {
         uint256 poolId,
         uint256 round,
         uint256 index,
-        Verdict[] calldata verdicts,
+        Verdict[] memory verdicts,
         bytes32 salt,
         uint256 which
     ) external {
@@ -321,7 +318,7 @@ contract Court is ICourt {
             out.revealDeadline = uint64(word.get(AuditWordLib.REVEAL_DEADLINE));
             out.seats = uint32(word.get(AuditWordLib.LIVE_SEATS));
         } else {
-            IRoundLedger.AuditTerms memory a = ledger.auditTerms(poolId, round);
+            IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
             out.seedBlock = a.seedBlock;
             out.seats = a.liveSeats;
             if (a.sealedAt != 0) {
@@ -342,8 +339,8 @@ contract Court is ICourt {
         PoolState storage p = _pools[poolId];
         AuditWord word = p.audits.at(round).word;
         if (word.isSeeded(round)) return word.isOver();
-        IRoundLedger.AuditTerms memory a = ledger.auditTerms(poolId, round);
-        if (a.sealedAt == 0) return round + RING < ledger.pool(poolId).nextRound;
+        IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
+        if (a.sealedAt == 0) return round + RING < _pool(poolId).nextRound;
         if (a.revealed == 0 || a.liveSeats == 0) return true;
         return block.timestamp > a.sealedAt + p.terms.verdictWindow;
     }
@@ -407,6 +404,37 @@ contract Court is ICourt {
         return keccak256(abi.encode("pi-protocol/appeal-lock", caseId, level));
     }
 
+    // ---------------------------------------------------------------------------------------------- internal: others
+
+    // One function per call that is made from several places: its encoding is in the bytecode once.
+
+    function _pool(uint256 poolId) private view returns (IRoundLedger.Pool memory) {
+        return ledger.pool(poolId);
+    }
+
+    function _auditTerms(uint256 poolId, uint256 round) private view returns (IRoundLedger.AuditTerms memory) {
+        return ledger.auditTerms(poolId, round);
+    }
+
+    function _slash(address operator, bytes32 id, uint256 amount, address finder, uint256 finderFeeBps)
+        private
+        returns (uint256)
+    {
+        return stakeManager.slash(operator, id, amount, finder, finderFeeBps);
+    }
+
+    function _lockOf(address operator, bytes32 id) private view returns (uint256) {
+        return stakeManager.lockOf(operator, id);
+    }
+
+    function _lock(bytes32 id, uint256 amount) private {
+        stakeManager.lock(msg.sender, id, amount);
+    }
+
+    function _unlock(address operator, bytes32 id, uint256 amount) private {
+        stakeManager.unlock(operator, id, amount);
+    }
+
     // ---------------------------------------------------------------------------------------------- internal: seats
 
     /// @dev The terms of a pool, copied on the first call.
@@ -422,7 +450,7 @@ contract Court is ICourt {
     }
 
     function _leave(uint256 poolId, uint256 index) private {
-        uint256 leftAt = _pools[poolId].seats.leave(index, ledger.pool(poolId).nextRound);
+        uint256 leftAt = _pools[poolId].seats.leave(index, _pool(poolId).nextRound);
         emit SeatLeft(poolId, index, uint32(leftAt));
     }
 
@@ -431,15 +459,13 @@ contract Court is ICourt {
         SeatLib.Seat storage s = _pools[poolId].seats.seats[index];
         address operator = s.operator;
         bytes32 id = seatLockId(poolId, s.node);
-        slashed = stakeManager.slash({
-            operator: operator, lockId: id, amount: amount, finder: address(0), finderFeeBps: 0
-        });
+        slashed = _slash(operator, id, amount, address(0), 0);
         if (s.leftAt != 0) return slashed;
         CourtTerms storage t = _pools[poolId].terms;
         uint256 worst = t.slashFalseAccusation;
         if (t.slashOverturned > worst) worst = t.slashOverturned;
         if (t.slashAbsence > worst) worst = t.slashAbsence;
-        if (stakeManager.lockOf(operator, id) < worst) _leave(poolId, index);
+        if (_lockOf(operator, id) < worst) _leave(poolId, index);
     }
 
     function _punishOverturned(uint256 poolId, uint256 round, uint256 index, uint256 caseId) private {
@@ -482,8 +508,11 @@ contract Court is ICourt {
         return draw.taken;
     }
 
-    function _takeFees(PoolState storage p, uint256 round, uint256 wanted) private returns (uint256 paid) {
-        return p.audits.at(round).takeFees(wanted, p.terms.verdictBudget) * p.terms.verdictFee;
+    /// @dev Pays a seat for verdicts or votes, while the round's budget lasts.
+    function _payFees(uint256 poolId, uint256 round, uint256 place, uint256 wanted) private returns (uint256 paid) {
+        PoolState storage p = _pools[poolId];
+        paid = p.audits.at(round).takeFees(wanted, p.terms.verdictBudget) * p.terms.verdictFee;
+        if (paid != 0) rewards.credit(poolId, p.seats.seats[place].operator, paid);
     }
 
     /// @dev INVARIANT: a final round's unused verdict reserve is released exactly once, after the last payment from it. A
@@ -630,13 +659,8 @@ contract Court is ICourt {
     function _slashWorker(CaseLib.Case storage c, CaseWord word) private returns (uint256) {
         uint256 poolId = c.poolId;
         CourtTerms storage t = _pools[poolId].terms;
-        return stakeManager.slash({
-            operator: c.operator,
-            lockId: ledger.lockId(poolId, c.node),
-            amount: t.slashConviction * word.get(CaseWordLib.WIDTH),
-            finder: _loser(c, false),
-            finderFeeBps: t.finderFee
-        });
+        uint256 amount = t.slashConviction * word.get(CaseWordLib.WIDTH);
+        return _slash(c.operator, ledger.lockId(poolId, c.node), amount, _loser(c, false), t.finderFee);
     }
 
     /// @dev Who said "withheld" may have been right when saying it: a worker may answer by serving the jury. So that costs
@@ -658,13 +682,8 @@ contract Court is ICourt {
             bool won = status != (guilty ? CaseStatus.Convicted : CaseStatus.Acquitted);
             emit AppealEnded(caseId, appellant, won);
             bytes32 id = appealLockId(caseId, level);
-            if (won) {
-                stakeManager.unlock(appellant, id, bond);
-            } else {
-                stakeManager.slash({
-                    operator: appellant, lockId: id, amount: bond, finder: address(0), finderFeeBps: 0
-                });
-            }
+            if (won) _unlock(appellant, id, bond);
+            else _slash(appellant, id, bond, address(0), 0);
         }
     }
 }
