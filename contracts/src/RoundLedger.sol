@@ -2,233 +2,129 @@
 pragma solidity 0.8.30;
 
 import {ICourt} from "./interfaces/ICourt.sol";
-import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IRewards} from "./interfaces/IRewards.sol";
-import {IRoundLedger, PoolParams, Reveal} from "./interfaces/IRoundLedger.sol";
+import {IRoundLedger, Reveal, RoundTerms} from "./interfaces/IRoundLedger.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {MemberLib} from "./libraries/MemberLib.sol";
-import {ParamsLib} from "./libraries/ParamsLib.sol";
 import {MemberState, PoolLib, PoolState, RING as RING_, RoundState} from "./libraries/PoolLib.sol";
+import {ResultLib} from "./libraries/ResultLib.sol";
 import {RoundLib} from "./libraries/RoundLib.sol";
+import {WorkLib} from "./libraries/WorkLib.sol";
+import {MemberWord, MemberWordLib} from "./types/MemberWord.sol";
+import {PoolWord, PoolWordLib} from "./types/PoolWord.sol";
 import {Record, RecordLib} from "./types/Record.sol";
 
-/// @title Pools, membership and rounds.
-/// @notice For now the close is trusted: the root that the orchestrator posts stands, and so do its exclusions. Workers
-/// recompute it and see a wrong one, but nothing here takes a bond for it yet.
-/// @dev Checks callers, calls `RoundLib` and `MemberLib` for every transition, emits, and tells the custodians what follows.
+/// @title Membership and rounds.
+/// @dev Checks callers, calls `RoundLib`, `MemberLib`, `WorkLib` and `ResultLib` for every transition, emits, and tells
+/// the custodians what follows.
 contract RoundLedger is IRoundLedger {
     using PoolLib for PoolState;
-    using PoolLib for MemberState;
     using RoundLib for PoolState;
     using MemberLib for PoolState;
-    using MemberLib for MemberState;
-    using ParamsLib for PoolParams;
+    using WorkLib for PoolState;
+    using WorkLib for MemberState;
+    using ResultLib for PoolState;
 
     /// Rounds that are kept: a round opens only when the one `RING` before it is final.
     uint256 public constant RING = RING_;
 
-    INodeRegistry public immutable registry;
     IStakeManager public immutable stakeManager;
     IRewards public immutable rewards;
+    address public immutable pools;
     ICourt public immutable court;
+    address public immutable fraudProofs;
 
-    uint256 public poolCount;
     mapping(uint256 poolId => PoolState) private _pools;
 
-    modifier onlyCourt() {
-        require(msg.sender == address(court), OnlyCourt());
-        _;
-    }
-
-    constructor(INodeRegistry registry_, IStakeManager stakeManager_, IRewards rewards_, ICourt court_) {
-        registry = registry_;
+    constructor(IStakeManager stakeManager_, IRewards rewards_, address pools_, ICourt court_, address fraudProofs_) {
         stakeManager = stakeManager_;
         rewards = rewards_;
+        pools = pools_;
         court = court_;
+        fraudProofs = fraudProofs_;
     }
 
     // ---------------------------------------------------------------------------------------------- pools
 
     /// @inheritdoc IRoundLedger
-    function createPool(PoolParams calldata params_, bytes32 runSpecHash, bytes32 genesisRoot, string calldata uri)
-        external
-        returns (uint256 poolId)
-    {
-        params_.validate(stakeManager.unbondingTime());
-        require(runSpecHash != 0, BadParams("runSpecHash"));
-        require(genesisRoot != 0, BadParams("genesisRoot"));
-
-        poolId = ++poolCount;
+    function addPool(uint256 poolId, address creator, bytes32 genesisRoot, RoundTerms calldata terms_) external {
+        _requireModule(pools);
         PoolState storage p = _pools[poolId];
-        p.creator = msg.sender;
+        p.creator = creator;
         p.createdAt = uint40(block.timestamp);
-        p.runSpecHash = runSpecHash;
         p.checkpointRoot = genesisRoot;
-        p.params = params_;
-        p.storeURI = uri;
-        emit PoolCreated(poolId, msg.sender, runSpecHash, genesisRoot, uri);
+        p.terms = terms_;
+        emit PoolAdded(poolId, creator, genesisRoot);
     }
 
     /// @inheritdoc IRoundLedger
     function endPool(uint256 poolId) external {
         PoolState storage p = _pool(poolId);
         require(msg.sender == p.creator, OnlyPoolCreator());
-        require(!p.ended, PoolHasEnded());
-        p.requirePhase(Phase.Idle);
-        p.ended = true;
-        emit PoolEnded(poolId);
+        PoolWord word = p.word;
+        require(!word.has(PoolWordLib.ENDED), PoolHasEnded());
+        RoundLib.requirePhase(word, Phase.Idle);
+        p.word = word.with(PoolWordLib.LAST);
+        if (word.nextRound() == 0) _end(p, poolId);
     }
 
     // ---------------------------------------------------------------------------------------------- membership
 
     /// @inheritdoc IRoundLedger
-    function join(uint256 poolId, address node, uint16 width) external {
-        PoolState storage p = _pool(poolId);
-        address operator = registry.operatorOf(node);
-        require(msg.sender == operator, OnlyOperator(operator));
+    function join(uint256 poolId, address node, address operator, uint16 width) external {
+        _requireModule(pools);
+        PoolState storage p = _pools[poolId];
+        require(width != 0, BadWidth(width));
         uint256 activeFrom = p.join(node, operator, width);
         emit Joined(poolId, node, operator, width, uint32(activeFrom));
-        stakeManager.lock(operator, lockId(poolId, node), uint256(p.params.stakePerSlot) * width);
+        _lockMissing(operator, lockId(poolId, node), uint256(p.terms.stakePerSlot) * width);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function setWidth(uint256 poolId, address node, uint16 width) external {
+        PoolState storage p = _pool(poolId);
+        MemberState storage m = p.member[node];
+        require(msg.sender == m.operator, OnlyOperator(m.operator));
+        require(m.word.nextWidth() != 0, NotMember(node));
+        require(width != 0, BadWidth(width));
+        emit WidthChanged(poolId, node, width, uint32(p.setWidth(node, width)));
+        _lockMissing(msg.sender, lockId(poolId, node), uint256(p.terms.stakePerSlot) * width);
     }
 
     /// @inheritdoc IRoundLedger
     function leave(uint256 poolId, address node) external {
         PoolState storage p = _pool(poolId);
         MemberState storage m = p.member[node];
-        require(m.width != 0 && m.leftAt == 0, NotMember(node));
+        require(m.word.nextWidth() != 0, NotMember(node));
         require(msg.sender == m.operator || msg.sender == node, OnlyOperator(m.operator));
         _takeOut(p, poolId, node);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function eject(uint256 poolId, address node) external {
+        PoolState storage p = _pool(poolId);
+        require(msg.sender == p.creator, OnlyPoolCreator());
+        require(p.member[node].word.nextWidth() != 0, NotMember(node));
+        emit Left(poolId, node, uint32(p.setWidth(node, 0)));
     }
 
     /// @inheritdoc IRoundLedger
     function releaseLock(uint256 poolId, address node) external {
         PoolState storage p = _pool(poolId);
         MemberState storage m = p.member[node];
-        require(m.width != 0, NotMember(node));
-        // INVARIANT: no round that this stake answers for can still lead to a slash.
-        require(m.leftAt != 0 && m.contests == 0, StillLocked());
-        uint256 firstInRing = p.nextRound > RING ? p.nextRound - RING : 0;
-        for (uint256 r = m.activeFrom > firstInRing ? m.activeFrom : firstInRing; r < m.leftAt; ++r) {
+        address operator = m.operator;
+        require(operator != address(0), NotMember(node));
+        // INVARIANT: no round that the freed stake answers for can still lead to a slash.
+        require(m.contests == 0, StillLocked());
+        uint256 next = p.word.nextRound();
+        uint256 end = m.word.changeAt() < next ? m.word.changeAt() : next;
+        for (uint256 r = next > RING ? next - RING : 0; r < end; ++r) {
             require(_isOver(p, poolId, r), StillLocked());
         }
 
         _settle(p, poolId, node);
-        m.width = 0;
-        bytes32 id = lockId(poolId, node);
-        uint256 amount = stakeManager.lockOf(m.operator, id);
-        emit LockReleased(poolId, node, amount);
-        stakeManager.unlock(m.operator, id, amount);
-    }
-
-    /// @inheritdoc IRoundLedger
-    function reportMiss(uint256 poolId, uint256 number, address node) external {
-        PoolState storage p = _pool(poolId);
-        require(p.inRing(number), UnknownRound(number));
-        require(p.roundAt(number).closedAt != 0, WrongPhase(p.phase()));
-        MemberState storage m = p.member[node];
-        uint8 inARow = p.miss(number, node);
-        uint256 penalty;
-        if (inARow >= 2) {
-            if (m.leftAt == 0) _takeOut(p, poolId, node);
-            penalty = stakeManager.slash({
-                operator: m.operator,
-                lockId: lockId(poolId, node),
-                amount: uint256(p.params.slashMiss) * m.width,
-                finder: address(0),
-                finderFeeBps: 0
-            });
-        }
-        emit Missed(poolId, number, node, inARow, penalty);
-    }
-
-    // ---------------------------------------------------------------------------------------------- rounds
-
-    /// @inheritdoc IRoundLedger
-    function openRound(uint256 poolId, uint32 trainWindow) external {
-        PoolState storage p = _pool(poolId);
-        require(!p.ended, PoolHasEnded());
-        p.requirePhase(Phase.Idle);
-        _requireTurn(p, p.openableAt());
-
-        // 1. The ring place of the new round must be done with; what its verdicts did not use becomes free.
-        if (p.nextRound >= RING) court.releaseVerdictReserve(poolId, p.nextRound - RING);
-
-        // 2. The round, with the seats that will judge it.
-        (uint256 number, uint64 commitDeadline) = p.open(trainWindow, court.seatCount(poolId), court.liveSeats(poolId));
-        emit RoundOpened(poolId, number, p.checkpointRoot, commitDeadline, p.members);
-
-        // 3. The most that it can cost.
-        rewards.reserve(poolId, p.params.roundReserve());
-    }
-
-    /// @inheritdoc IRoundLedger
-    function commit(uint256 poolId, bytes32 commitment) external {
-        PoolState storage p = _pools[poolId];
-        (uint256 number, Record displaced, bool phaseEnded) = p.commit(msg.sender, commitment);
-        emit Committed(poolId, number, msg.sender, commitment);
-        if (phaseEnded) emit CommitPhaseEnded(poolId, number, p.roundAt(number).committed);
-        // Its round was final when the running one opened, so there is nothing to ask the court.
-        if (displaced.isPayable()) _pay(p, poolId, displaced.roundOf(), msg.sender, displaced.width());
-    }
-
-    /// @inheritdoc IRoundLedger
-    function reveal(uint256 poolId, Reveal calldata opened, bytes32 updateFile, string calldata locations) external {
-        PoolState storage p = _pools[poolId];
-        (uint256 number, RoundLib.Revealed how) = p.reveal(poolId, msg.sender, opened);
-        if (how == RoundLib.Revealed.Late) {
-            emit RevealedLate(poolId, number, msg.sender);
-            return;
-        }
-        emit Revealed(poolId, number, msg.sender, opened, updateFile, locations);
-        if (how == RoundLib.Revealed.Last) _emitSealed(p, poolId, number);
-    }
-
-    /// @inheritdoc IRoundLedger
-    function sealReveals(uint256 poolId) external {
-        PoolState storage p = _pool(poolId);
-        p.requirePhase(Phase.Reveal);
-        uint256 number = p.nextRound - 1;
-        RoundState storage r = p.roundAt(number);
-        // Only a round without any commitment gets here before its deadline: otherwise the last reveal has sealed.
-        require(
-            r.revealed == r.committed || block.timestamp > r.revealDeadline, TooEarly(uint256(r.revealDeadline) + 1)
-        );
-        p.seal();
-        _emitSealed(p, poolId, number);
-    }
-
-    /// @inheritdoc IRoundLedger
-    /// @dev Does nothing once the seed is stored: many want it, one is first.
-    function captureSeed(uint256 poolId, uint256 number) external {
-        PoolState storage p = _pool(poolId);
-        require(p.inRing(number), UnknownRound(number));
-        RoundState storage r = p.roundAt(number);
-        require(r.sealedAt != 0, WrongPhase(p.phase()));
-        if (r.seeded) return;
-        if (p.captureSeed(number)) emit SeedCaptured(poolId, number, r.seed);
-        else emit SeedRepinned(poolId, number, r.seedBlock);
-    }
-
-    /// @inheritdoc IRoundLedger
-    /// @dev Trusted for now: see the contract's notice.
-    function closeRound(uint256 poolId, bytes32 root, bytes32 checkpointFile, Exclusion[] calldata exclusions)
-        external
-    {
-        PoolState storage p = _pool(poolId);
-        p.requirePhase(Phase.Sealed);
-        uint256 number = p.nextRound - 1;
-        RoundState storage r = p.roundAt(number);
-        _requireTurn(p, uint256(r.sealedAt) + p.params.graceWindow);
-
-        uint256 accepted = r.revealedSlots;
-        for (uint256 i; i < exclusions.length; ++i) {
-            accepted -= p.exclude(exclusions[i].node);
-            emit Excluded(poolId, number, exclusions[i].node, exclusions[i].reason);
-        }
-        bool ended = p.close(root, accepted);
-        emit RoundClosed(poolId, number, root, checkpointFile);
-        if (ended) emit PoolEnded(poolId);
-        rewards.release(poolId, (p.params.maxSlots - accepted) * p.params.pricePerSlot);
+        uint256 needed = m.word.nextWidth() * p.terms.stakePerSlot;
+        emit LockReleased(poolId, node, _unlock(operator, lockId(poolId, node), needed));
     }
 
     /// @inheritdoc IRoundLedger
@@ -238,34 +134,192 @@ contract RoundLedger is IRoundLedger {
         return _settle(p, poolId, node);
     }
 
-    // ---------------------------------------------------------------------------------------------- court
+    /// @inheritdoc IRoundLedger
+    function reportMiss(uint256 poolId, uint256 number, address node) external {
+        PoolState storage p = _pool(poolId);
+        require(p.inRing(number), UnknownRound(number));
+        require(p.isClosed(number), WrongPhase(RoundLib.phase(p.word)));
+        MemberState storage m = p.member[node];
+        (uint256 inARow, uint256 width) = p.miss(number, node);
+        uint256 penalty;
+        if (inARow >= 2) {
+            if (m.word.nextWidth() != 0) _takeOut(p, poolId, node);
+            penalty = _slash(m.operator, lockId(poolId, node), p.terms.slashMiss * width, address(0), 0);
+        }
+        emit Missed(poolId, number, node, uint8(inARow), penalty);
+    }
+
+    // ---------------------------------------------------------------------------------------------- rounds
 
     /// @inheritdoc IRoundLedger
-    function contest(uint256 poolId, uint256 number, address node)
-        external
-        onlyCourt
-        returns (address operator, uint16 width)
-    {
-        PoolState storage p = _pools[poolId];
-        width = p.contest(number, node);
-        operator = p.member[node].operator;
+    function openRound(uint256 poolId, uint32 trainWindow) external {
+        PoolState storage p = _pool(poolId);
+        PoolWord word = p.word;
+        require(!word.has(PoolWordLib.ENDED), PoolHasEnded());
+        RoundLib.requirePhase(word, Phase.Idle);
+        uint256 next = word.nextRound();
+        uint256 since = next == 0 ? p.createdAt : p.roundAt(next - 1).closedAt;
+        _requireTurn(p, since + p.terms.graceWindow);
+
+        // 1. The ring place of the new round must be done with; what its verdicts did not use becomes free.
+        if (next >= RING) court.releaseVerdictReserve(poolId, next - RING);
+
+        // 2. The confirm-only round has nothing to pay and nothing to judge.
+        if (word.has(PoolWordLib.LAST)) {
+            if (word.count(PoolWordLib.MEMBERS) == 0) _end(p, poolId);
+            else _open(p, poolId, p.terms.minTrainWindow, 0, 0);
+            return;
+        }
+
+        // 3. A training round, with the seats that will judge it and the most that it can cost. The minimum of slots is for
+        //    the start: a run that has begun must not stop because a cheat was taken out.
+        RoundTerms storage t = p.terms;
+        uint256 slots = word.count(PoolWordLib.MEMBER_SLOTS);
+        require(slots >= (next == 0 ? t.minSlots : 1), TooFewSlots(slots));
+        uint256 liveSeats = court.liveSeats(poolId);
+        require(liveSeats >= t.minSeats, TooFewSeats(liveSeats));
+        require(trainWindow >= t.minTrainWindow && trainWindow <= t.maxTrainWindow, WindowOutOfBounds(trainWindow));
+        _open(p, poolId, trainWindow, court.seatCount(poolId), liveSeats);
+        rewards.reserve(poolId, uint256(t.pricePerSlot) * t.maxSlots + t.verdictReserve);
     }
 
     /// @inheritdoc IRoundLedger
-    function resolve(uint256 poolId, uint256 number, address node, bool convicted) external onlyCourt {
+    function commit(uint256 poolId, bytes32 commitment) external {
+        (PoolWord word, bool phaseEnded) = _pools[poolId].commit(msg.sender, commitment);
+        emit Committed(poolId, word.running(), msg.sender, commitment);
+        if (phaseEnded) _emitCommitPhaseEnded(word, poolId);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function reveal(uint256 poolId, Reveal calldata opened, bytes32 updateFile, string calldata locations) external {
         PoolState storage p = _pools[poolId];
-        if (convicted) {
-            p.convict(number, node);
-            emit Convicted(poolId, number, node);
-            if (p.member[node].leftAt == 0) _takeOut(p, poolId, node);
+        (uint256 number, bool onTime, uint256 released) = p.reveal(poolId, msg.sender, opened);
+        if (!onTime) {
+            emit RevealedLate(poolId, number, msg.sender);
+            return;
         }
-        uint256 displaced = p.resolve(number, node);
-        if (displaced != 0) {
-            _pay(p, poolId, number, node, displaced);
-        } else {
-            Record stored = p.recordOf(number, node);
-            if (stored.isOf(number)) _settleRecord(p, poolId, node, stored);
+        emit Revealed(poolId, number, msg.sender, opened, updateFile, locations);
+        if (RoundLib.isComplete(p.word)) _seal(p, poolId);
+        _release(p, poolId, released);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function sealReveals(uint256 poolId) external {
+        PoolState storage p = _pool(poolId);
+        PoolWord word = p.word;
+        RoundLib.requirePhase(word, Phase.Reveal);
+        // Complete before its deadline only without any commitment: otherwise the last reveal has sealed.
+        uint256 deadline = word.time(PoolWordLib.REVEAL_DEADLINE);
+        require(RoundLib.isComplete(word) || block.timestamp > deadline, TooEarly(deadline + 1));
+        _seal(p, poolId);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function closeRound(uint256 poolId, bytes32 root, bytes32 checkpointFile, Exclusion[] calldata exclusions)
+        external
+    {
+        PoolState storage p = _pool(poolId);
+        PoolWord word = p.word;
+        RoundLib.requirePhase(word, Phase.Sealed);
+        uint256 number = word.running();
+        _requireTurn(p, uint256(p.roundAt(number).sealedAt) + p.terms.graceWindow);
+        _requireBond(p, poolId);
+
+        uint256 included = p.countingSlots(word);
+        for (uint256 i; i < exclusions.length; ++i) {
+            included -= p.exclude(number, exclusions[i].node);
+            emit Excluded(poolId, number, exclusions[i].node, exclusions[i].reason);
         }
+        p.close(root, msg.sender, exclusions.length, included);
+        emit RoundClosed(poolId, number, msg.sender, root, checkpointFile);
+
+        // What nobody revealed costs nothing; a close after a disproved one has released it already.
+        uint256 unused = p.terms.maxSlots - word.count(PoolWordLib.REVEALED_SLOTS);
+        if (!word.has(PoolWordLib.REOPENED)) _release(p, poolId, unused);
+    }
+
+    // ---------------------------------------------------------------------------------------------- close bonds
+
+    /// @inheritdoc IRoundLedger
+    function postBond(uint256 poolId) external {
+        PoolState storage p = _pool(poolId);
+        uint256 locked = _lockMissing(msg.sender, bondId(poolId, msg.sender), p.terms.closeBond);
+        emit BondPosted(poolId, msg.sender, locked);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function releaseBond(uint256 poolId) external {
+        PoolState storage p = _pool(poolId);
+        uint256 last = p.lastClosed[msg.sender];
+        if (last != 0 && p.inRing(last - 1)) {
+            bool unpunished = p.isOverruled(last - 1) && !p.roundAt(last - 1).punished;
+            require(!unpunished && block.timestamp > p.disprovableUntil(last - 1), StillLocked());
+        }
+        emit BondReleased(poolId, msg.sender, _unlock(msg.sender, bondId(poolId, msg.sender), 0));
+    }
+
+    /// @inheritdoc IRoundLedger
+    function punishClose(uint256 poolId, uint256 number) external {
+        PoolState storage p = _pool(poolId);
+        RoundState storage r = p.roundAt(number);
+        require(p.inRing(number) && p.isOverruled(number) && !r.punished, NotPunishable());
+        r.punished = true;
+        _slashBond(p, poolId, number, r.poster, address(0), 0);
+    }
+
+    // ---------------------------------------------------------------------------------------------- modules
+
+    /// @inheritdoc IRoundLedger
+    function contest(uint256 poolId, uint256 number, address node) external returns (address operator, uint16 width) {
+        _requireModule(address(court));
+        MemberState storage m = _pools[poolId].member[node];
+        width = uint16(m.contest(number));
+        require(width != 0, NotExpected(node));
+        operator = m.operator;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function resolve(uint256 poolId, uint256 number, address node, bool convicted) external {
+        _requireModule(address(court));
+        PoolState storage p = _pools[poolId];
+        if (convicted) _convict(p, poolId, number, node);
+        (uint256 slots, bool paid) = p.resolve(number, node);
+        if (slots == 0) return;
+        MemberState storage m = p.member[node];
+        bool forfeited = m.isForfeited(m.word, number);
+        _pay(p, poolId, node, paid && !forfeited ? slots : 0, paid && forfeited ? slots : 0, slots);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function convictProven(
+        uint256 poolId,
+        uint256 number,
+        address node,
+        uint256 penalty,
+        address finder,
+        uint256 finderFeeBps
+    ) external returns (uint256 slashed) {
+        _requireModule(fraudProofs);
+        PoolState storage p = _pool(poolId);
+        require(p.inRing(number), UnknownRound(number));
+        MemberState storage m = p.member[node];
+        uint256 width = MemberWordLib.widthOf(m.word.entryOf(number));
+        require(width != 0 && !p.proven[number][node], NotExpected(node));
+        p.proven[number][node] = true;
+        _convict(p, poolId, number, node);
+        slashed = _slash(m.operator, lockId(poolId, node), penalty * width, finder, finderFeeBps);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function disprove(uint256 poolId, uint256 number, address[] calldata excluded, address finder, uint256 finderFeeBps)
+        external
+        returns (uint256 slashed)
+    {
+        _requireModule(fraudProofs);
+        PoolState storage p = _pool(poolId);
+        address poster = p.disprove(number, excluded);
+        emit CloseDisproved(poolId, number, finder);
+        slashed = _slashBond(p, poolId, number, poster, finder, finderFeeBps);
     }
 
     // ---------------------------------------------------------------------------------------------- views
@@ -273,39 +327,38 @@ contract RoundLedger is IRoundLedger {
     /// @inheritdoc IRoundLedger
     function pool(uint256 poolId) external view returns (Pool memory) {
         PoolState storage p = _pool(poolId);
+        PoolWord word = p.word;
         return Pool({
             creator: p.creator,
-            runSpecHash: p.runSpecHash,
             checkpointRoot: p.checkpointRoot,
-            nextRound: p.nextRound,
-            members: p.members,
-            memberSlots: p.memberSlots,
-            ended: p.ended,
-            phase: p.phase()
+            nextRound: uint32(word.nextRound()),
+            members: uint32(word.count(PoolWordLib.MEMBERS)),
+            memberSlots: uint32(word.count(PoolWordLib.MEMBER_SLOTS)),
+            ended: word.has(PoolWordLib.ENDED),
+            last: word.has(PoolWordLib.LAST),
+            phase: RoundLib.phase(word)
         });
     }
 
     /// @inheritdoc IRoundLedger
-    function params(uint256 poolId) external view returns (PoolParams memory) {
-        return _pool(poolId).params;
-    }
-
-    /// @inheritdoc IRoundLedger
-    function storeURI(uint256 poolId) external view returns (string memory) {
-        return _pool(poolId).storeURI;
-    }
-
-    /// @inheritdoc IRoundLedger
     function member(uint256 poolId, address node) external view returns (Member memory) {
-        MemberState storage m = _pools[poolId].member[node];
+        PoolState storage p = _pools[poolId];
+        MemberState storage m = p.member[node];
+        MemberWord word = m.word;
+        uint256 next = p.word.nextRound();
+        bool left = m.operator != address(0) && word.nextWidth() == 0;
         return Member({
             operator: m.operator,
-            width: m.width,
-            activeFrom: m.activeFrom,
-            leftAt: m.leftAt,
-            lastRevealed: m.lastRevealed,
-            missed: m.missed,
-            convicted: m.convicted,
+            width: next == 0 ? 0 : uint16(word.widthAt(next - 1)),
+            nextWidth: uint16(word.nextWidth()),
+            changeAt: uint32(word.changeAt()),
+            activeFrom: uint32(word.activeFrom()),
+            // Zero would mean "still in": who leaves before the first round opens was never expected by it.
+            leftAt: !left ? 0 : word.changeAt() == 0 ? 1 : uint32(word.changeAt()),
+            lastRevealed: uint32(word.lastRevealed()),
+            accrued: uint32(word.accrued()),
+            missed: uint8(word.missed()),
+            convicted: word.isConvicted(),
             stateOut: m.stateOut
         });
     }
@@ -315,37 +368,43 @@ contract RoundLedger is IRoundLedger {
         PoolState storage p = _pools[poolId];
         if (!p.inRing(number)) return out;
         RoundState storage r = p.roundAt(number);
-        return Round({
-            openedAt: r.openedAt,
-            commitDeadline: r.commitDeadline,
-            revealDeadline: r.revealDeadline,
-            sealedAt: r.sealedAt,
-            closedAt: r.closedAt,
-            seedBlock: r.seedBlock,
-            expected: r.expected,
-            committed: r.committed,
-            revealed: r.revealed,
-            revealedSlots: r.revealedSlots,
-            seats: r.seats,
-            startRoot: r.startRoot,
-            accumulator: r.revealed == 0 ? bytes32(0) : r.accumulator,
-            seed: r.seeded ? r.seed : bytes32(0)
-        });
+        PoolWord word = p.isRunning(number) ? p.word : PoolWordLib.ofCounters(r.counters);
+        out.exists = true;
+        out.startRoot = r.startRoot;
+        out.expected = uint32(word.count(PoolWordLib.EXPECTED));
+        out.committed = uint32(word.count(PoolWordLib.COMMITTED));
+        out.revealed = uint32(word.count(PoolWordLib.REVEALED));
+        out.revealedSlots = uint32(word.count(PoolWordLib.REVEALED_SLOTS));
+        out.seats = uint32(word.count(PoolWordLib.SEATS));
+        out.liveSeats = uint32(word.count(PoolWordLib.LIVE_SEATS));
+        out.commitDeadline = uint64(word.time(PoolWordLib.COMMIT_DEADLINE));
+        out.revealDeadline = uint64(word.time(PoolWordLib.REVEAL_DEADLINE));
+        if (p.isSealed(number)) (out.sealedAt, out.seedBlock) = (r.sealedAt, r.seedBlock);
+        if (p.isClosed(number)) {
+            out.closedAt = r.closedAt;
+            out.poster = r.poster;
+            out.excluded = r.excluded;
+        }
+        if (out.revealed != 0) out.accumulator = r.accumulator;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function resultRoot(uint256 poolId, uint256 number) external view returns (bytes32) {
+        return _pools[poolId].resultRoot(number);
     }
 
     /// @inheritdoc IRoundLedger
     function auditTerms(uint256 poolId, uint256 number) external view returns (AuditTerms memory out) {
         PoolState storage p = _pools[poolId];
-        if (!p.inRing(number)) return out;
+        if (!p.inRing(number) || !p.isSealed(number)) return out;
         RoundState storage r = p.roundAt(number);
+        PoolWord kept = PoolWordLib.ofCounters(r.counters);
         return AuditTerms({
             sealedAt: r.sealedAt,
-            revealed: r.revealed,
-            seats: r.seats,
-            liveSeats: r.liveSeats,
-            verdictWindow: p.params.verdictWindow,
-            verdictRevealWindow: p.params.verdictRevealWindow,
-            seed: r.seeded ? r.seed : bytes32(0)
+            seedBlock: r.seedBlock,
+            revealed: uint32(kept.count(PoolWordLib.REVEALED)),
+            seats: uint32(kept.count(PoolWordLib.SEATS)),
+            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS))
         });
     }
 
@@ -355,13 +414,34 @@ contract RoundLedger is IRoundLedger {
         view
         returns (RecordStatus status, uint16 width, bytes32 commitment)
     {
-        Record stored = _pools[poolId].recordOf(number, node);
-        if (stored.isOf(number)) return (stored.status(), stored.width(), stored.hash());
+        PoolState storage p = _pools[poolId];
+        MemberState storage m = p.member[node];
+        Record pending = m.pending;
+        if (pending.isOf(number)) {
+            (status, width, commitment) = (RecordStatus.Committed, uint16(pending.width()), pending.hash());
+        }
+        uint256 entry = p.inRing(number) ? m.word.entryOf(number) : 0;
+        if (entry == 0) return (status, width, commitment);
+        width = uint16(MemberWordLib.widthOf(entry));
+        if (!p.startedRight(number, node, entry)) status = RecordStatus.Outvoted;
+        else if (entry & MemberWordLib.CONTESTED != 0) status = RecordStatus.Contested;
+        else if (entry & MemberWordLib.EXCLUDED != 0) status = RecordStatus.Excluded;
+        else status = RecordStatus.Revealed;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function disprovableUntil(uint256 poolId, uint256 number) external view returns (uint256) {
+        return _pools[poolId].disprovableUntil(number);
     }
 
     /// @inheritdoc IRoundLedger
     function lockId(uint256 poolId, address node) public pure returns (bytes32) {
         return keccak256(abi.encode("pi-protocol/node-lock", poolId, node));
+    }
+
+    /// @inheritdoc IRoundLedger
+    function bondId(uint256 poolId, address poster) public pure returns (bytes32) {
+        return keccak256(abi.encode("pi-protocol/close-bond", poolId, poster));
     }
 
     // ---------------------------------------------------------------------------------------------- internal
@@ -371,55 +451,139 @@ contract RoundLedger is IRoundLedger {
         require(p.creator != address(0), UnknownPool(poolId));
     }
 
+    function _requireModule(address module) private view {
+        require(msg.sender == module, OnlyModule());
+    }
+
     /// @dev The orchestrator at once, anybody from `readyAt` on.
     function _requireTurn(PoolState storage p, uint256 readyAt) private view {
-        require(msg.sender == p.params.orchestrator || block.timestamp >= readyAt, TooEarly(readyAt));
+        require(msg.sender == p.terms.orchestrator || block.timestamp >= readyAt, TooEarly(readyAt));
+    }
+
+    function _requireBond(PoolState storage p, uint256 poolId) private view {
+        uint256 wanted = p.terms.closeBond;
+        if (wanted == 0) return;
+        uint256 held = _held(msg.sender, bondId(poolId, msg.sender));
+        require(held >= wanted, BondMissing(held, wanted));
+    }
+
+    function _held(address operator, bytes32 id) private view returns (uint256) {
+        return stakeManager.lockOf(operator, id);
+    }
+
+    /// @dev Tops a lock up; more than `wanted` stays.
+    function _lockMissing(address operator, bytes32 id, uint256 wanted) private returns (uint256 missing) {
+        uint256 held = _held(operator, id);
+        if (held >= wanted) return 0;
+        missing = wanted - held;
+        stakeManager.lock(operator, id, missing);
+    }
+
+    /// @dev Frees what a lock holds above `needed`.
+    function _unlock(address operator, bytes32 id, uint256 needed) private returns (uint256 amount) {
+        uint256 held = _held(operator, id);
+        amount = held > needed ? held - needed : 0;
+        stakeManager.unlock(operator, id, amount);
     }
 
     /// @dev Whether nothing about a round can change any more, except by cases that are open already.
     function _isOver(PoolState storage p, uint256 poolId, uint256 number) private view returns (bool) {
         if (p.leftRing(number)) return true;
-        return p.roundAt(number).closedAt != 0 && court.isFinal(poolId, number);
+        return p.isClosed(number) && court.isFinal(poolId, number);
+    }
+
+    function _end(PoolState storage p, uint256 poolId) private {
+        p.word = p.word.with(PoolWordLib.ENDED);
+        emit PoolEnded(poolId);
+    }
+
+    function _open(PoolState storage p, uint256 poolId, uint256 window, uint256 seats, uint256 liveSeats) private {
+        (uint256 number, uint256 commitDeadline) = p.open(window, seats, liveSeats);
+        uint256 expected = p.word.count(PoolWordLib.EXPECTED);
+        emit RoundOpened(poolId, number, p.checkpointRoot, uint64(commitDeadline), uint32(expected));
+    }
+
+    function _seal(PoolState storage p, uint256 poolId) private {
+        bytes32 posted = p.checkpointRoot;
+        (PoolWord word, bytes32 overruledBy) = p.seal();
+        uint256 number = word.running();
+        emit RevealsSealed(
+            poolId, number, uint32(word.count(PoolWordLib.REVEALED)), uint64(p.roundAt(number).seedBlock)
+        );
+        if (overruledBy != 0) emit CloseOverruled(poolId, number - 1, posted, overruledBy);
+        if (word.has(PoolWordLib.ENDED)) emit PoolEnded(poolId);
     }
 
     function _takeOut(PoolState storage p, uint256 poolId, address node) private {
         (uint256 leftAt, bool phaseEnded) = p.takeOut(node);
         emit Left(poolId, node, uint32(leftAt));
-        if (phaseEnded) emit CommitPhaseEnded(poolId, p.nextRound - 1, p.roundAt(p.nextRound - 1).committed);
+        if (phaseEnded) _emitCommitPhaseEnded(p.word, poolId);
     }
 
-    function _emitSealed(PoolState storage p, uint256 poolId, uint256 number) private {
-        RoundState storage r = p.roundAt(number);
-        emit RevealsSealed(poolId, number, r.revealed, r.seedBlock);
+    function _convict(PoolState storage p, uint256 poolId, uint256 number, address node) private {
+        if (p.member[node].word.nextWidth() != 0) _takeOut(p, poolId, node);
+        bool phaseEnded = p.convict(number, node);
+        emit Convicted(poolId, number, node);
+        if (phaseEnded) _emitCommitPhaseEnded(p.word, poolId);
+        PoolWord word = p.word;
+        // Everybody else may have revealed already. Without any commitment, somebody seals when the phase is over.
+        bool waiting = word.count(PoolWordLib.COMMITTED) != 0 && RoundLib.phase(word) == Phase.Reveal;
+        if (waiting && RoundLib.isComplete(word)) _seal(p, poolId);
     }
 
+    function _emitCommitPhaseEnded(PoolWord word, uint256 poolId) private {
+        emit CommitPhaseEnded(poolId, word.running(), uint32(word.count(PoolWordLib.COMMITTED)));
+    }
+
+    function _slashBond(
+        PoolState storage p,
+        uint256 poolId,
+        uint256 number,
+        address poster,
+        address finder,
+        uint256 finderFeeBps
+    ) private returns (uint256 slashed) {
+        slashed = _slash(poster, bondId(poolId, poster), p.terms.closeBond, finder, finderFeeBps);
+        emit ClosePunished(poolId, number, poster, slashed);
+    }
+
+    /// @dev Settles what is final and uncontested of a node's work.
     function _settle(PoolState storage p, uint256 poolId, address node) private returns (uint256 paid) {
-        for (uint256 place; place < RING; ++place) {
-            paid += _settleRecord(p, poolId, node, p.records[node][place]);
+        MemberWord word = p.member[node].word;
+        uint256 over; // one bit per place
+        for (uint256 place; place < RING && word.hasHistory(); ++place) {
+            if (word.entry(place) != 0 && _isOver(p, poolId, word.roundOfEntry(place))) over |= 1 << place;
         }
+        (uint256 payable_, uint256 forfeited, uint256 all) = p.settle(node, over);
+        if (all != 0) paid = _pay(p, poolId, node, payable_, forfeited, all);
     }
 
-    function _settleRecord(PoolState storage p, uint256 poolId, address node, Record record_)
+    /// @dev Turns the reserve of slots into their operator's pay, the treasury's after a conviction, and the pool's free
+    /// budget for the rest. The caller has made sure that it happens once.
+    function _pay(PoolState storage p, uint256 poolId, address node, uint256 payable_, uint256 forfeited, uint256 all)
         private
         returns (uint256 paid)
     {
-        uint256 number = record_.roundOf();
-        if (!record_.isPayable() || !_isOver(p, poolId, number)) return 0;
-        p.setRecord(number, node, record_.with(RecordLib.SETTLED));
-        return _pay(p, poolId, number, node, record_.width());
+        uint256 price = p.terms.pricePerSlot;
+        paid = payable_ * price;
+        uint256 lost = forfeited * price;
+        uint256 unpaid = all - payable_ - forfeited;
+        emit Settled(poolId, node, paid, lost, unpaid * price);
+        if (paid != 0) rewards.credit(poolId, p.member[node].operator, paid);
+        if (lost != 0) rewards.credit(poolId, address(0), lost);
+        _release(p, poolId, unpaid);
     }
 
-    /// @dev Turns the reserve of an accepted slot into its operator's pay, or the treasury's after a conviction. The caller
-    /// has made sure that it happens once.
-    function _pay(PoolState storage p, uint256 poolId, uint256 number, address node, uint256 width)
+    function _release(PoolState storage p, uint256 poolId, uint256 slots) private {
+        if (slots != 0) rewards.release(poolId, slots * p.terms.pricePerSlot);
+    }
+
+    function _slash(address operator, bytes32 id, uint256 amount, address finder, uint256 finderFeeBps)
         private
-        returns (uint256 paid)
+        returns (uint256)
     {
-        MemberState storage m = p.member[node];
-        uint256 amount = width * p.params.pricePerSlot;
-        bool forfeited = m.isForfeited(number);
-        if (!forfeited) paid = amount;
-        emit Settled(poolId, number, node, paid);
-        rewards.credit(poolId, forfeited ? address(0) : m.operator, amount);
+        return stakeManager.slash({
+            operator: operator, lockId: id, amount: amount, finder: finder, finderFeeBps: finderFeeBps
+        });
     }
 }

@@ -140,7 +140,6 @@ interface IPools {
     error OnlyGuardian();
     /// Thrown when a pool is created, or a node or a seat enters, while entry is paused.
     error EntryPaused();
-    error OnlyModule();
     /// Thrown when an invite is not the signer's, or is for another chain, contract, pool or operator.
     error BadInvite();
     error InviteExpired();
@@ -161,8 +160,9 @@ interface IPools {
     function createPool(NewPool calldata pool) external returns (uint256 poolId);
     /// @notice Stops or allows entry. Guardian only.
     function setEntryPaused(bool paused) external;
-    /// @notice Checks that an operator may bring a node now, and uses up the invite. Round ledger only.
-    function admit(uint256 poolId, address operator, Invite calldata invite) external;
+    /// @notice Adds a registered node of the caller to a pool and locks its stake, `stakePerSlot` times `width`. It is
+    /// expected from the next round that opens. `invite` is all zero for an open pool; else it is used up.
+    function join(uint256 poolId, address node, uint16 width, Invite calldata invite) external;
     /// @notice Reverts while entry is paused.
     function requireEntry() external view;
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {Invite} from "./IPools.sol";
-
 /// @dev Everything that a commitment hides. `Hashes.commitment` gives the hash, with the node, the chain, this contract,
 /// the pool and the round inside it, so that nobody else can open a copied commitment.
 struct Reveal {
@@ -62,6 +60,7 @@ interface IRoundLedger {
     enum RecordStatus {
         None, // never revealed on time, or settled, or out of the ring
         Committed, // in the running round, or opened late
+        Outvoted, // started from another root than its round: unpaid, never judged
         Revealed,
         Excluded, // left out of the mean by the close, unpaid
         Contested // a case decides about its pay
@@ -94,7 +93,7 @@ interface IRoundLedger {
 
     struct Round {
         bool exists; // it was opened and its place in the ring is still its own
-        uint64 commitDeadline; // moved forward when the last expected node commits; 0 once sealed
+        uint64 commitDeadline; // moved forward when the last expected node commits; 0 once the next round has opened
         uint64 revealDeadline; // likewise
         uint64 sealedAt; // 0 = reveals not over
         uint64 closedAt; // 0 = not closed
@@ -147,6 +146,7 @@ interface IRoundLedger {
     error WindowOutOfBounds(uint256 window);
     error NotExpected(address node);
     error AlreadyCommitted();
+    error AlreadyRevealed();
     /// Thrown when a reveal does not hash to what this node committed in this round.
     error CommitmentMismatch(bytes32 committed, bytes32 revealed);
     /// Thrown when `stateIn` is neither zero nor the `stateOut` of the node's latest on-time reveal.
@@ -214,8 +214,9 @@ interface IRoundLedger {
 
     // ---------------------------------------------------------------------------------------------- membership
 
-    /// @notice Adds a node of the caller and locks its stake. It is expected from the next round that opens.
-    function join(uint256 poolId, address node, uint16 width, Invite calldata invite) external;
+    /// @notice Adds a node and locks its operator's stake. It is expected from the next round that opens. `Pools` only:
+    /// `IPools.join` is the operator's door.
+    function join(uint256 poolId, address node, address operator, uint16 width) external;
     /// @notice Declares another width from the next round on; locks what is missing. The operator only.
     function setWidth(uint256 poolId, address node, uint16 width) external;
     /// @notice Takes a node out from the next round on, and out of the running one if that still waits for its commitment.
@@ -276,18 +277,13 @@ interface IRoundLedger {
     ) external returns (uint256 slashed);
     /// @notice Takes the bond behind a disproved close. While the next round has not opened, the round is to be closed
     /// again: `excluded` are exactly the nodes that the wrong close left out, who are in again. Fraud proofs only.
-    function disprove(
-        uint256 poolId,
-        uint256 round,
-        address[] calldata excluded,
-        address finder,
-        uint256 finderFeeBps
-    ) external returns (uint256 slashed);
+    function disprove(uint256 poolId, uint256 round, address[] calldata excluded, address finder, uint256 finderFeeBps)
+        external
+        returns (uint256 slashed);
 
     // ---------------------------------------------------------------------------------------------- views
 
     function pool(uint256 poolId) external view returns (Pool memory);
-    function terms(uint256 poolId) external view returns (RoundTerms memory);
     function member(uint256 poolId, address node) external view returns (Member memory);
     /// @notice A round that is still in the ring; `exists` is false for any other.
     function round(uint256 poolId, uint256 number) external view returns (Round memory);

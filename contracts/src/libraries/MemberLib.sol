@@ -2,101 +2,105 @@
 pragma solidity 0.8.30;
 
 import {IRoundLedger} from "../interfaces/IRoundLedger.sol";
-import {Record, RecordLib} from "../types/Record.sol";
+import {MemberWord} from "../types/MemberWord.sol";
+import {PoolWord, PoolWordLib} from "../types/PoolWord.sol";
+import {Record} from "../types/Record.sol";
 import {MemberState, PoolLib, PoolState} from "./PoolLib.sol";
 import {RoundLib} from "./RoundLib.sol";
 
-/// @title Who is in a pool, who missed, who is contested or convicted.
+/// @title Who is in a pool and how wide, who missed, who is convicted.
 library MemberLib {
     using PoolLib for PoolState;
-    using PoolLib for MemberState;
     using RoundLib for PoolState;
 
-    function join(PoolState storage self, address node, address operator, uint16 width)
+    /// @dev Brings a node in from the next round on.
+    function join(PoolState storage self, address node, address operator, uint256 width)
         internal
         returns (uint256 activeFrom)
     {
-        require(!self.ended, IRoundLedger.PoolHasEnded());
-        require(width != 0 && width <= self.params.maxWidth, IRoundLedger.BadWidth(width));
-        require(uint256(self.memberSlots) + width <= self.params.maxSlots, IRoundLedger.PoolFull());
         MemberState storage m = self.member[node];
-        require(m.width == 0, IRoundLedger.AlreadyMember(node));
-        require(!m.convicted, IRoundLedger.NodeConvicted(node));
-
-        activeFrom = self.nextRound;
+        MemberWord word = m.word;
+        require(word.nextWidth() == 0, IRoundLedger.AlreadyMember(node));
+        require(!word.isConvicted(), IRoundLedger.NodeConvicted(node));
+        activeFrom = setWidth(self, node, width);
         m.operator = operator;
-        m.width = uint8(width);
-        m.activeFrom = uint24(activeFrom);
-        m.leftAt = 0;
-        m.missed = 0;
-        self.members += 1;
-        self.memberSlots += width;
+        m.word = m.word.withActiveFrom(activeFrom).withMissed(0);
+    }
+
+    /// @dev Declares a width from the next round on; zero takes the node out.
+    /// @return from the next round
+    function setWidth(PoolState storage self, address node, uint256 width) internal returns (uint256 from) {
+        PoolWord word = self.word;
+        MemberState storage m = self.member[node];
+        MemberWord memberWord = m.word;
+        uint256 before = memberWord.nextWidth();
+        from = word.nextRound();
+        if (width != 0) {
+            require(!word.has(PoolWordLib.ENDED), IRoundLedger.PoolHasEnded());
+            require(width <= self.terms.maxWidth, IRoundLedger.BadWidth(width));
+            uint256 slots = word.count(PoolWordLib.MEMBER_SLOTS) - before + width;
+            require(slots <= self.terms.maxSlots, IRoundLedger.PoolFull());
+        }
+        if (before == 0 && width != 0) word = word.plus(PoolWordLib.MEMBERS, 1);
+        if (before != 0 && width == 0) word = word.minus(PoolWordLib.MEMBERS, 1);
+        self.word = word.minus(PoolWordLib.MEMBER_SLOTS, before).plus(PoolWordLib.MEMBER_SLOTS, width);
+        m.word = memberWord.withWidth(width, from);
     }
 
     /// @dev Takes a node out of the next rounds, and out of the running one if that still waits for its commitment.
     /// @return leftAt first round that does not expect it
     /// @return phaseEnded whether the running commit phase waited for this node alone
     function takeOut(PoolState storage self, address node) internal returns (uint256 leftAt, bool phaseEnded) {
+        leftAt = setWidth(self, node, 0);
+        PoolWord word = self.word;
+        if (RoundLib.phase(word) != IRoundLedger.Phase.Commit) return (leftAt, false);
         MemberState storage m = self.member[node];
-        leftAt = self.nextRound;
-        bool running = self.phase() == IRoundLedger.Phase.Commit;
-        if (running && m.isExpected(leftAt - 1) && !self.recordOf(leftAt - 1, node).isOf(leftAt - 1)) {
-            leftAt -= 1;
-            self.roundAt(leftAt).expected -= 1;
-            phaseEnded = self.endCommitPhaseIfComplete(leftAt);
-        }
-        // Zero would mean "still in": a node that leaves before it was ever expected was active in [1, 1).
-        if (leftAt == 0) {
-            leftAt = 1;
-            m.activeFrom = 1;
-        }
-        m.leftAt = uint24(leftAt);
-        self.members -= 1;
-        self.memberSlots -= m.width;
+        uint256 running = word.running();
+        if (m.word.widthAt(running) == 0 || m.pending.isOf(running)) return (leftAt, false);
+        m.word = m.word.withWidth(0, running);
+        (word, phaseEnded) = self.endCommitPhaseIfComplete(word.minus(PoolWordLib.EXPECTED, 1));
+        self.word = word;
+        leftAt = running;
+    }
+
+    /// @dev Remembers the earliest convicted round: unsettled pay of this and later ones is forfeited. A commitment of the
+    /// running round that waits to be revealed is void, so that nobody waits for it.
+    /// @return phaseEnded whether the running commit phase is complete now
+    function convict(PoolState storage self, uint256 round, address node) internal returns (bool phaseEnded) {
+        MemberState storage m = self.member[node];
+        if (!m.word.isConvicted() || round < m.convictedFrom) m.convictedFrom = uint24(round);
+        m.word = m.word.asConvicted();
+
+        PoolWord word = self.word;
+        uint256 running = word.running();
+        bool waiting = m.pending.isOf(running) && m.word.lastRevealed() != running + 1;
+        if (!waiting || word.has(PoolWordLib.SEALED)) return false;
+        bool committing = RoundLib.phase(word) == IRoundLedger.Phase.Commit;
+        m.pending = Record.wrap(0);
+        m.word = m.word.withWidth(0, running);
+        word = word.minus(PoolWordLib.COMMITTED, 1).minus(PoolWordLib.EXPECTED, 1);
+        if (committing) (word, phaseEnded) = self.endCommitPhaseIfComplete(word);
+        self.word = word;
     }
 
     /// @dev Counts a closed round that expected the node and has no on-time reveal of it. In order, so that each counts
     /// once; a miss before the latest reveal no longer matters.
-    function miss(PoolState storage self, uint256 round, address node) internal returns (uint8 inARow) {
+    /// @return inARow misses without a reveal between them
+    /// @return width slots that the round expected
+    function miss(PoolState storage self, uint256 round, address node)
+        internal
+        returns (uint256 inARow, uint256 width)
+    {
         MemberState storage m = self.member[node];
+        MemberWord word = m.word;
+        width = word.widthAt(round);
         require(
-            m.isExpected(round) && round >= m.lastRevealed && round >= m.missedUpTo, IRoundLedger.NothingMissed(node)
+            width != 0 && word.activeFrom() <= round && round >= word.lastRevealed() && round >= m.missedUpTo,
+            IRoundLedger.NothingMissed(node)
         );
-        inARow = m.missed == type(uint8).max ? m.missed : m.missed + 1;
-        m.missed = inARow;
+        word = word.withMissed(word.missed() + 1);
+        m.word = word;
         m.missedUpTo = uint24(round + 1);
-    }
-
-    /// @dev Freezes the pay of an on-time record. The court calls at most once per record.
-    function contest(PoolState storage self, uint256 round, address node) internal returns (uint16 width) {
-        Record record = self.recordOf(round, node);
-        require(record.isOf(round) && record.has(RecordLib.REVEALED), IRoundLedger.NotExpected(node));
-        self.setRecord(round, node, record.with(RecordLib.CONTESTED));
-        self.member[node].contests += 1;
-        return record.width();
-    }
-
-    /// @dev Ends a contest. A record that is still stored becomes payable again (or is excluded, as before).
-    /// @return displaced width of the record if its ring place was taken meanwhile: the caller pays it
-    function resolve(PoolState storage self, uint256 round, address node) internal returns (uint256 displaced) {
-        Record record = self.recordOf(round, node);
-        self.member[node].contests -= 1;
-        if (record.isOf(round)) {
-            self.setRecord(round, node, record.without(RecordLib.CONTESTED));
-        } else {
-            displaced = self.displaced[round][node];
-            delete self.displaced[round][node];
-        }
-    }
-
-    /// @dev Remembers the earliest convicted round: pay of this and later ones is forfeited.
-    function convict(PoolState storage self, uint256 round, address node) internal {
-        MemberState storage m = self.member[node];
-        if (!m.convicted || round < m.convictedFrom) m.convictedFrom = uint24(round);
-        m.convicted = true;
-    }
-
-    function isForfeited(MemberState storage self, uint256 round) internal view returns (bool) {
-        return self.convicted && round >= self.convictedFrom;
+        inARow = word.missed();
     }
 }

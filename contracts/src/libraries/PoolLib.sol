@@ -1,62 +1,61 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
-import {PoolParams} from "../interfaces/IRoundLedger.sol";
+import {RoundTerms} from "../interfaces/IRoundLedger.sol";
+import {MemberWord} from "../types/MemberWord.sol";
+import {PoolWord, PoolWordLib} from "../types/PoolWord.sol";
 import {Record} from "../types/Record.sol";
 
 uint256 constant RING = 16;
 
-/// @dev The first word is all that `commit` and `reveal` read of a membership.
+/// @dev `word` and `pending` are all that `commit` reads of a membership.
 struct MemberState {
-    address operator;
-    uint8 width; // 0 = never joined, or left and unlocked
-    uint24 activeFrom;
-    uint24 leftAt; // 0 = still in
-    uint24 lastRevealed; // round + 1; 0 = never
-    uint8 missed;
-    bool convicted;
-    bytes32 stateOut;
+    MemberWord word;
+    Record pending; // the latest commitment
+    bytes32 stateOut; // of the latest on-time reveal
+    address operator; // zero: never joined
+    uint24 convictedFrom; // earliest convicted round, once convicted
     uint24 missedUpTo; // last reported miss, round + 1
-    uint24 convictedFrom; // earliest convicted round
     uint16 contests; // open cases about this node
 }
 
-/// @dev The first word carries everything that moves while a round runs.
+/// @dev What stays of a round in the ring. The first word is written at the seal, the second by the close; until then
+/// both are an older round's.
 struct RoundState {
-    uint40 openedAt;
-    uint40 commitDeadline;
-    uint40 revealDeadline;
     uint40 sealedAt;
-    uint16 expected;
-    uint16 committed;
-    uint16 revealed;
-    uint16 revealedSlots;
-    uint16 seats;
-    uint16 liveSeats;
+    uint40 seedBlock;
+    uint96 counters; // the six of the pool word, as they were
+    address poster;
     uint40 closedAt;
-    uint64 seedBlock;
-    bool seeded;
+    uint16 excluded;
+    bool punished; // the poster's bond was taken for this close
     bytes32 startRoot;
-    bytes32 accumulator; // of an earlier round while `revealed` is 0: not cleared, so that its word is reused
-    bytes32 seed; // of an earlier round while `seeded` is false, likewise
+    bytes32 accumulator; // of an older round before the first reveal: not cleared, so that its word is reused
+}
+
+/// @dev Votes for other roots than the posted one. Only written where somebody disagrees.
+struct Dissent {
+    bytes32 lead; // the root that most of these slots name
+    bytes32 winner; // the lead, once two thirds of the round's slots had named it at the seal
+    uint16 leadSlots;
+    uint16 otherSlots;
+    mapping(bytes32 root => uint256) slots;
+    mapping(address node => bytes32 root) named;
 }
 
 struct PoolState {
-    address creator;
-    uint24 nextRound;
-    uint16 members;
-    uint16 memberSlots;
-    bool ended;
-    uint40 createdAt;
-    bytes32 runSpecHash;
+    PoolWord word;
     bytes32 checkpointRoot;
-    PoolParams params;
-    string storeURI;
+    RoundTerms terms;
+    address creator;
+    uint40 createdAt;
     RoundState[RING] rounds;
     mapping(address node => MemberState) member;
-    mapping(address node => Record[RING]) records;
-    /// Width of a contested record whose ring place was taken before its case ended.
-    mapping(uint256 round => mapping(address node => uint8 width)) displaced;
+    mapping(uint256 round => Dissent) dissent;
+    /// History byte of a contested record whose ring place was taken before its case ended.
+    mapping(uint256 round => mapping(address node => uint8 entry)) displaced;
+    mapping(uint256 round => mapping(address node => bool)) proven;
+    mapping(address poster => uint256 roundPlusOne) lastClosed;
 }
 
 /// @title Where things are in a pool's storage.
@@ -67,24 +66,26 @@ library PoolLib {
     }
 
     function inRing(PoolState storage self, uint256 round) internal view returns (bool) {
-        return round < self.nextRound && round + RING >= self.nextRound;
+        uint256 next = self.word.nextRound();
+        return round < next && round + RING >= next;
     }
 
     /// @dev A round out of the ring was final when its place was taken.
     function leftRing(PoolState storage self, uint256 round) internal view returns (bool) {
-        return round + RING < self.nextRound;
+        return round + RING < self.word.nextRound();
     }
 
-    function recordOf(PoolState storage self, uint256 round, address node) internal view returns (Record) {
-        return self.records[node][round % RING];
+    function isRunning(PoolState storage self, uint256 round) internal view returns (bool) {
+        return round + 1 == self.word.nextRound();
     }
 
-    function setRecord(PoolState storage self, uint256 round, address node, Record record) internal {
-        self.records[node][round % RING] = record;
+    /// @dev Of a round in the ring.
+    function isSealed(PoolState storage self, uint256 round) internal view returns (bool) {
+        return !isRunning(self, round) || self.word.has(PoolWordLib.SEALED);
     }
 
-    /// @dev Whether a round expects, or expected, this node.
-    function isExpected(MemberState storage self, uint256 round) internal view returns (bool) {
-        return self.width != 0 && self.activeFrom <= round && (self.leftAt == 0 || round < self.leftAt);
+    /// @dev Of a round in the ring.
+    function isClosed(PoolState storage self, uint256 round) internal view returns (bool) {
+        return !isRunning(self, round) || self.word.has(PoolWordLib.CLOSED);
     }
 }

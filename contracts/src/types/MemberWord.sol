@@ -132,11 +132,15 @@ library MemberWordLib {
     // ---------------------------------------------------------------------------------------------- bits
 
     function _get(MemberWord self, uint256 at, uint256 bits) private pure returns (uint256) {
-        return (MemberWord.unwrap(self) >> at) & ((1 << bits) - 1);
+        unchecked {
+            return (MemberWord.unwrap(self) >> at) & ((1 << bits) - 1);
+        }
     }
 
     function _set(MemberWord self, uint256 at, uint256 bits, uint256 value) private pure returns (MemberWord) {
-        uint256 mask = ((1 << bits) - 1) << at;
-        return MemberWord.wrap((MemberWord.unwrap(self) & ~mask) | (value << at));
+        unchecked {
+            uint256 mask = ((1 << bits) - 1) << at;
+            return MemberWord.wrap((MemberWord.unwrap(self) & ~mask) | (value << at));
+        }
     }
 }

@@ -10,6 +10,7 @@ pragma solidity 0.8.30;
 ///     1 sealed         |  1 closed        |  1 ended | 1 dissent: a reveal named another root than the posted one
 ///     1 overruled: a close of this pool was overruled at least once
 ///     1 last: the next round that opens, or the running one, is the confirm-only round
+///     1 reopened: the running round was closed before, by a close that was disproved
 type PoolWord is uint256;
 
 using PoolWordLib for PoolWord global;
@@ -34,6 +35,7 @@ library PoolWordLib {
     uint256 internal constant DISSENT = 1 << 235;
     uint256 internal constant OVERRULED = 1 << 236;
     uint256 internal constant LAST = 1 << 237;
+    uint256 internal constant REOPENED = 1 << 238;
 
     /// @dev The fields of the next round's membership and the flags that outlive a round.
     uint256 private constant OUTLIVES = ((1 << 56) - 1) | ENDED | OVERRULED | LAST;
@@ -44,7 +46,9 @@ library PoolWordLib {
 
     /// @dev The number of the running, or of the last, round. Only after the first one opened.
     function running(PoolWord self) internal pure returns (uint256) {
-        return nextRound(self) - 1;
+        unchecked {
+            return nextRound(self) - 1;
+        }
     }
 
     /// @dev One of the 16-bit counters.
@@ -55,6 +59,16 @@ library PoolWordLib {
     /// @dev One of the two deadlines, unix seconds.
     function time(PoolWord self, uint256 field) internal pure returns (uint256) {
         return (PoolWord.unwrap(self) >> field) & type(uint40).max;
+    }
+
+    /// @dev The six counters of the running round, as a ring keeps them.
+    function counters(PoolWord self) internal pure returns (uint96) {
+        return uint96(PoolWord.unwrap(self) >> EXPECTED);
+    }
+
+    /// @dev A word with nothing but these, to read them from.
+    function ofCounters(uint96 kept) internal pure returns (PoolWord) {
+        return PoolWord.wrap(uint256(kept) << EXPECTED);
     }
 
     function has(PoolWord self, uint256 flag) internal pure returns (bool) {
