@@ -108,26 +108,27 @@ struct Invite {
     bytes signature;
 }
 
-/// @dev What the court reads of the params: `IPools.courtTerms`.
+/// @dev What the court reads of the params: `IPools.courtTerms`. The court keeps a copy; the order packs what a conviction
+/// reads into its first word.
 struct CourtTerms {
+    uint96 slashConviction;
     uint96 verdictFee;
+    uint16 verdictBudget;
+    uint16 finderFee;
+    uint16 auditRate;
+    uint16 probation;
+    uint96 slashFalseAccusation;
+    uint96 slashAbsence;
+    uint32 voteWindow;
+    uint32 voteRevealWindow;
+    uint96 slashOverturned;
+    uint96 appealBond;
+    uint32 appealWindow;
+    uint8 auditors;
+    uint8 jurySize;
     uint96 seatStake;
     uint32 verdictWindow;
     uint32 verdictRevealWindow;
-    uint96 slashFalseAccusation;
-    uint96 slashAbsence;
-    uint16 auditRate;
-    uint16 probation;
-    uint16 verdictBudget;
-    uint8 auditors;
-    uint8 jurySize;
-    uint96 slashConviction;
-    uint96 slashOverturned;
-    uint32 voteWindow;
-    uint32 voteRevealWindow;
-    uint96 appealBond;
-    uint32 appealWindow;
-    uint16 finderFee;
 }
 
 /// @title What a pool is: its rules, who created it and who may enter.

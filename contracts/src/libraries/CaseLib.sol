@@ -2,96 +2,148 @@
 pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
-import {Hashes} from "./Hashes.sol";
+import {CaseWord, CaseWordLib} from "../types/CaseWord.sol";
+import {SeatLib} from "./SeatLib.sol";
 
-/// @title A case before its jury: hidden votes, then open ones, then two thirds.
+/// @title A case before its juries: hidden votes, then open ones, then two thirds.
 library CaseLib {
-    /// @dev A vote that has been opened; no commitment hashes to it.
-    bytes32 internal constant OPENED = bytes32(uint256(1));
+    /// The level of the largest jury.
+    uint256 internal constant TOP = 2;
+
+    /// @dev Sets of places, one bit each. The seats stay with their holders while the case is open.
+    struct Jury {
+        uint256 seats;
+        uint256 guilty;
+        uint256 innocent;
+        uint256 punished;
+        /// By level, so that a vote counts before the jury that it was meant for.
+        mapping(uint256 place => bytes32) votes;
+    }
 
     struct Case {
+        CaseWord word;
         address node; // accused
-        uint32 round;
-        uint16 width;
-        ICourt.Outcome fault;
-        ICourt.CaseStatus status;
-        uint8 jurors;
-        uint8 committed;
-        uint8 guilty;
-        uint8 innocent;
+        uint96 poolId;
         address operator; // of the accused
-        uint40 commitDeadline;
-        uint40 revealDeadline;
-        uint8 accuserPlace;
-        uint128 poolId;
-        uint128 jury; // places of up to 16 seats, one byte each, the first in the lowest byte
         address accuser;
-        mapping(address juror => bytes32) votes;
+        mapping(uint256 level => Jury) juries;
     }
 
-    function juror(Case storage self, uint256 k) internal view returns (uint256 place) {
-        return (self.jury >> (8 * k)) & 0xff;
+    function jury(Case storage self) internal view returns (Jury storage) {
+        return self.juries[self.word.get(CaseWordLib.LEVEL)];
     }
 
-    /// @dev Whether the seat at this place judges the case.
-    function isJuror(Case storage self, uint256 place) internal view returns (bool) {
-        for (uint256 k; k < self.jurors; ++k) {
-            if (juror(self, k) == place) return true;
-        }
-        return false;
-    }
-
-    function commitsOver(Case storage self) internal view returns (bool) {
-        return self.committed == self.jurors || block.timestamp > self.commitDeadline;
-    }
-
-    function commitVote(Case storage self, address who, bytes32 commitment, uint256 revealWindow) internal {
-        require(self.status == ICourt.CaseStatus.Open, ICourt.WrongPhase());
-        require(self.votes[who] == 0, ICourt.AlreadyDone());
-        require(!commitsOver(self), ICourt.WrongPhase());
-        require(uint256(commitment) > uint256(OPENED), ICourt.CommitmentMismatch());
-        self.votes[who] = commitment;
-        self.committed += 1;
-        if (self.committed == self.jurors) {
-            self.commitDeadline = uint40(block.timestamp);
-            self.revealDeadline = uint40(block.timestamp + revealWindow);
-        }
-    }
-
-    function revealVote(
+    /// @dev Puts the case before a jury of this level.
+    function summon(
         Case storage self,
-        uint256 caseId,
-        address who,
-        ICourt.Outcome outcome,
-        bytes32 digest,
-        bytes32 salt
+        uint256 level,
+        uint256 seats,
+        bool larger,
+        uint256 voteWindow,
+        uint256 revealWindow
     ) internal {
-        require(self.status == ICourt.CaseStatus.Open, ICourt.WrongPhase());
-        require(self.votes[who] != OPENED, ICourt.AlreadyDone());
-        require(commitsOver(self) && block.timestamp < self.revealDeadline, ICourt.WrongPhase());
-        require(outcome != ICourt.Outcome.None, ICourt.BadOutcome());
-        require(
-            self.votes[who] == Hashes.vote(address(this), caseId, who, outcome, digest, salt),
-            ICourt.CommitmentMismatch()
-        );
-        self.votes[who] = OPENED;
-        if (outcome == ICourt.Outcome.Accept) self.innocent += 1;
-        else self.guilty += 1;
+        CaseWord word = self.word.withStatus(ICourt.CaseStatus.Open).set(CaseWordLib.LEVEL, level);
+        word = word.set(CaseWordLib.JURORS, SeatLib.size(seats)).set(CaseWordLib.COMMITTED, 0);
+        word = word.set(CaseWordLib.GUILTY, 0).set(CaseWordLib.INNOCENT, 0);
+        word = word.set(CaseWordLib.COMMIT_DEADLINE, block.timestamp + voteWindow);
+        word = word.set(CaseWordLib.REVEAL_DEADLINE, block.timestamp + voteWindow + revealWindow);
+        self.word = word.set(CaseWordLib.APPEAL_DEADLINE, 0).mark(CaseWordLib.LARGER, larger);
+        self.juries[level].seats = seats;
     }
 
-    /// @dev Two thirds of the jury as drawn, so that a silent juror counts for neither side.
-    function resolve(Case storage self) internal returns (ICourt.CaseStatus status) {
-        require(self.status == ICourt.CaseStatus.Open, ICourt.WrongPhase());
-        uint256 opened = uint256(self.guilty) + self.innocent;
+    function commitsOver(CaseWord word) internal view returns (bool) {
+        return word.get(CaseWordLib.COMMITTED) == word.get(CaseWordLib.JURORS)
+            || block.timestamp > word.get(CaseWordLib.COMMIT_DEADLINE);
+    }
+
+    function commitVote(Case storage self, uint256 place, bytes32 commitment, uint256 revealWindow) internal {
+        CaseWord word = self.word;
+        require(word.status() == ICourt.CaseStatus.Open, ICourt.WrongPhase());
+        Jury storage j = jury(self);
+        require(j.votes[place] == 0, ICourt.AlreadyDone());
+        require(!commitsOver(word), ICourt.WrongPhase());
+        require(commitment != 0, ICourt.CommitmentMismatch());
+        j.votes[place] = commitment;
+        word = word.set(CaseWordLib.COMMITTED, word.get(CaseWordLib.COMMITTED) + 1);
+        if (commitsOver(word)) {
+            word = word.set(CaseWordLib.COMMIT_DEADLINE, block.timestamp);
+            word = word.set(CaseWordLib.REVEAL_DEADLINE, block.timestamp + revealWindow);
+        }
+        self.word = word;
+    }
+
+    /// @param hash of the opened vote
+    function revealVote(Case storage self, uint256 place, ICourt.Outcome outcome, bytes32 hash) internal {
+        CaseWord word = self.word;
+        require(word.status() == ICourt.CaseStatus.Open, ICourt.WrongPhase());
+        Jury storage j = jury(self);
+        require((j.guilty | j.innocent) & (1 << place) == 0, ICourt.AlreadyDone());
         require(
-            commitsOver(self) && (opened == self.committed || block.timestamp >= self.revealDeadline),
+            commitsOver(word) && block.timestamp < word.get(CaseWordLib.REVEAL_DEADLINE), ICourt.WrongPhase()
+        );
+        require(outcome != ICourt.Outcome.None, ICourt.BadOutcome());
+        require(j.votes[place] == hash, ICourt.CommitmentMismatch());
+        if (outcome == ICourt.Outcome.Accept) {
+            j.innocent |= 1 << place;
+            self.word = word.set(CaseWordLib.INNOCENT, word.get(CaseWordLib.INNOCENT) + 1);
+        } else {
+            j.guilty |= 1 << place;
+            self.word = word.set(CaseWordLib.GUILTY, word.get(CaseWordLib.GUILTY) + 1);
+        }
+    }
+
+    /// @dev What the present jury found. Two thirds of the jury as drawn, so that a silent juror counts for neither side.
+    function finding(CaseWord word) internal view returns (ICourt.CaseStatus) {
+        (uint256 guilty, uint256 innocent) = (word.get(CaseWordLib.GUILTY), word.get(CaseWordLib.INNOCENT));
+        bool opened = guilty + innocent == word.get(CaseWordLib.COMMITTED);
+        require(
+            word.status() == ICourt.CaseStatus.Open && commitsOver(word)
+                && (opened || block.timestamp >= word.get(CaseWordLib.REVEAL_DEADLINE)),
             ICourt.WrongPhase()
         );
-        uint256 wanted = uint256(self.jurors) * 2;
-        if (self.jurors == 0) status = ICourt.CaseStatus.Hung;
-        else if (uint256(self.guilty) * 3 >= wanted) status = ICourt.CaseStatus.Convicted;
-        else if (uint256(self.innocent) * 3 >= wanted) status = ICourt.CaseStatus.Acquitted;
-        else status = ICourt.CaseStatus.Hung;
-        self.status = status;
+        uint256 jurors = word.get(CaseWordLib.JURORS);
+        if (jurors == 0) return ICourt.CaseStatus.Hung;
+        if (guilty * 3 >= jurors * 2) return ICourt.CaseStatus.Convicted;
+        if (innocent * 3 >= jurors * 2) return ICourt.CaseStatus.Acquitted;
+        return ICourt.CaseStatus.Hung;
+    }
+
+    /// @dev An outcome that a larger jury may still change.
+    function decide(Case storage self, bool guilty, uint256 appealDeadline) internal {
+        CaseWord word = self.word.withStatus(ICourt.CaseStatus.Decided).mark(CaseWordLib.FOUND_GUILTY, guilty);
+        self.word = word.set(CaseWordLib.APPEAL_DEADLINE, appealDeadline);
+    }
+
+    /// @dev Whether no jury can change anything any more.
+    function isEnded(CaseWord word) internal pure returns (bool) {
+        ICourt.CaseStatus status = word.status();
+        return status != ICourt.CaseStatus.Open && status != ICourt.CaseStatus.Decided;
+    }
+
+    /// @dev A juror of an ended case that did not open a vote; once.
+    function punishAbsence(Case storage self, uint256 level, uint256 place) internal {
+        require(isEnded(self.word), ICourt.WrongPhase());
+        Jury storage j = self.juries[level];
+        uint256 absent = j.seats & ~(j.guilty | j.innocent);
+        require(absent & (1 << place) != 0, ICourt.NotAbsent());
+        _punish(j, place);
+    }
+
+    /// @dev A juror of an ended case whose vote says the opposite of its outcome; once.
+    function punishVote(Case storage self, uint256 level, uint256 place) internal {
+        require(isEnded(self.word), ICourt.WrongPhase());
+        Jury storage j = self.juries[level];
+        ICourt.CaseStatus status = self.word.status();
+        uint256 wrong;
+        if (status == ICourt.CaseStatus.Convicted) wrong = j.innocent;
+        else if (status == ICourt.CaseStatus.Acquitted) wrong = j.guilty;
+        require(wrong & (1 << place) != 0, ICourt.NotOverturned());
+        _punish(j, place);
+    }
+
+    function _punish(Jury storage j, uint256 place) private {
+        uint256 punished = j.punished;
+        require(punished & (1 << place) == 0, ICourt.AlreadyDone());
+        j.punished = punished | (1 << place);
     }
 }
