@@ -32,9 +32,9 @@ MAX_BACKOFF_SECONDS = 8.0
 KEEP_ROUNDS = 2
 """Rounds behind the latest whose evidence is kept although nothing needs it."""
 EVENTS = frozenset(
-    "RoundOpened Revealed RevealsSealed SeedCaptured Excluded RoundClosed CloseOverruled CloseDisproved PoolEnded"
-    " SeatLeft VerdictsCommitted VerdictsRevealed CaseOpened VoteCommitted VoteRevealed CaseEscalated"
-    " CaseResolved".split()
+    "RoundOpened Revealed RevealsSealed SeedCaptured Excluded RoundClosed CloseOverruled CloseDisproved"
+    " PoolEnded SeatLeft VerdictsCommitted VerdictsRevealed CaseOpened VoteCommitted VoteRevealed"
+    " CaseEscalated CaseResolved".split()
 )
 
 
