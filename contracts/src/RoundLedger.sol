@@ -404,7 +404,9 @@ contract RoundLedger is IRoundLedger {
             seedBlock: r.seedBlock,
             revealed: uint32(kept.count(PoolWordLib.REVEALED)),
             seats: uint32(kept.count(PoolWordLib.SEATS)),
-            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS))
+            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS)),
+            // Only the confirm-only round is closed without a poster.
+            reserved: !p.isClosed(number) || r.poster != address(0)
         });
     }
 

@@ -122,6 +122,7 @@ interface IRoundLedger {
         uint32 revealed; // 0 in the confirm-only round: there is nothing to judge
         uint32 seats; // length of the seat array when the round opened
         uint32 liveSeats; // of these, the ones that judge this round
+        bool reserved; // money was set aside for its verdicts: not for the confirm-only round
     }
 
     error UnknownPool(uint256 poolId);

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
 import {AuditWord, AuditWordLib} from "../types/AuditWord.sol";
+import {Checks} from "./Checks.sol";
 import {RING} from "./PoolLib.sol";
 
 /// @title The verdicts about a round: its seed, then everybody commits, then everybody reveals, then it is final.
@@ -83,7 +84,7 @@ library VerdictLib {
         Audit storage audit = self.ring[round % RING];
         AuditWord word = audit.word;
         require(isSeeded(word, round), ICourt.SeedMissing());
-        require(!commitsOver(word), ICourt.WrongPhase());
+        Checks.phase(!commitsOver(word));
         word = word.plus(AuditWordLib.COMMITTED, 1);
         if (commitsOver(word)) {
             uint256 window = word.get(AuditWordLib.REVEAL_DEADLINE) - word.get(AuditWordLib.COMMIT_DEADLINE);
@@ -98,7 +99,7 @@ library VerdictLib {
     function reveal(State storage self, uint256 round, uint256 place) internal returns (bool last) {
         Audit storage audit = self.ring[round % RING];
         AuditWord word = audit.word;
-        require(isSeeded(word, round) && commitsOver(word) && !isOver(word), ICourt.WrongPhase());
+        Checks.phase(isSeeded(word, round) && commitsOver(word) && !isOver(word));
         word = word.plus(AuditWordLib.REVEALED, 1);
         last = word.get(AuditWordLib.REVEALED) == word.get(AuditWordLib.COMMITTED);
         if (last) word = word.set(AuditWordLib.REVEAL_DEADLINE, block.timestamp);
