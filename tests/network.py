@@ -20,7 +20,7 @@ from pi_sdk.errors import StoreError
 from pi_sdk.eventlog import read_events
 from pi_sdk.networks import derived_key, dev_key
 from pi_sdk.store import HttpStore, LocalStore
-from pi_sdk.types import AuditSpec, GptSpec, InnerSpec, PoolParams, RunSpec, TraceSpec
+from pi_sdk.types import TOKEN, AuditSpec, GptSpec, InnerSpec, PoolParams, RunSpec, TraceSpec
 from pi_train.prepare import prepare
 
 PATIENCE = 240
@@ -109,6 +109,7 @@ class TestNetwork:
     def start_orchestrator(self) -> None:
         key = self.key("orchestrator")
         self.chain.give_gas(key.address)
+        self.creator.mint(key.address, 1000 * TOKEN)  # it stakes its close bond from them
         program = self.start(
             "orchestrator",
             [BIN / "pi-orchestrator", "serve", "--rpc-url", self.chain.url, "--port", self.port]

@@ -60,15 +60,33 @@ def participant(someone: Callable[..., Client], stake: int) -> Participant:
     return Participant(operator, key, someone(account=key))
 
 
-def make_pool(creator: Client, rounds: int = 2, **params: int) -> int:
-    """A funded pool whose creator is its orchestrator; everybody is audited."""
+def make_pool(creator: Client, rounds: int = 2, invite_signer: str | None = None, **params: int) -> int:
+    """A funded pool whose creator is its orchestrator and has posted the close bond; everybody is audited."""
     assert creator.address is not None
     terms = PoolParams(orchestrator=creator.address, rounds=rounds, audit_rate=10_000, **params)
-    pool_id = creator.create_pool(run_spec(rounds), terms, STORE)
+    pool_id = creator.create_pool(run_spec(rounds), terms, STORE, invite_signer=invite_signer)
     budget = rounds * terms.reserve_per_round()
-    creator.mint(creator.address, budget)
+    creator.mint(creator.address, budget + terms.close_bond)
     creator.fund_pool(pool_id, budget)
+    if terms.close_bond:
+        creator.stake(terms.close_bond)
+        creator.post_bond(pool_id)
     return pool_id
+
+
+def confirmed(start_root: bytes, node: str, round_: int) -> Reveal:
+    """What a node says in the confirm-only round: the root that it recomputed, and no work."""
+    zero = bytes(32)
+    return Reveal(
+        salt=make_hash("salt", node, round_),
+        start_root=start_root,
+        update_root=zero,
+        trace_root=zero,
+        state_in=zero,
+        state_out=zero,
+        norm=0,
+        width=1,
+    )
 
 
 def opened(start_root: bytes, node: str, round_: int, state_in: bytes = bytes(32)) -> Reveal:

@@ -49,11 +49,14 @@ def vectors() -> dict:
         commitments.append(case | {**fields, "norm": str(opened.norm), "hash": hexed(expected)})
 
         before = bytes(32) if i == 0 else word()
-        after = codec.accumulate(before, case["node"], opened.update_root, opened.norm, opened.width)
+        after = codec.accumulate(
+            before, case["node"], opened.start_root, opened.update_root, opened.norm, opened.width
+        )
         accumulators.append(
             {
                 "accumulator": hexed(before),
                 "node": case["node"],
+                "startRoot": hexed(opened.start_root),
                 "updateRoot": hexed(opened.update_root),
                 "norm": str(opened.norm),
                 "width": opened.width,
@@ -142,6 +145,11 @@ def off_chain(rng: random.Random) -> dict:
         "merkle_sum_root": [
             codec.merkle_sum_root(zip(leaves[:n], sums[:n], strict=True))[0].hex()
             for n in range(len(leaves) + 1)
+        ],
+        "merkle_proof": [node.hex() for node in codec.merkle_proof(leaves, 8)],
+        "merkle_sum_proof": [
+            [node.hex(), str(total)]
+            for node, total in codec.merkle_sum_proof(zip(leaves, sums, strict=True), 3)
         ],
         "round_seed": seed.hex(),
         "node": node,

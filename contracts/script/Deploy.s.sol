@@ -10,13 +10,14 @@ interface Vm {
 }
 
 /// @title Deploys the protocol from the broadcasting account.
-/// @notice forge script contracts/script/Deploy.s.sol --sig "run(address,uint64)" TREASURY UNBONDING_SECONDS --broadcast
+/// @notice forge script contracts/script/Deploy.s.sol --sig "run(address,address,uint64)" TREASURY GUARDIAN UNBONDING_SECONDS \
+///   --broadcast
 contract Deploy is Deployer {
     Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
-    function run(address treasury, uint64 unbondingTime) external returns (Deployment memory deployment) {
+    function run(address treasury, address guardian, uint64 unbondingTime) external returns (Deployment memory deployment) {
         vm.startBroadcast();
-        deployment = _deploy(msg.sender, vm.getNonce(msg.sender), treasury, unbondingTime);
+        deployment = _deploy(msg.sender, vm.getNonce(msg.sender), treasury, guardian, unbondingTime);
         vm.stopBroadcast();
     }
 }

@@ -2,7 +2,9 @@
 pragma solidity 0.8.30;
 
 import {Court} from "../src/Court.sol";
+import {FraudProofs} from "../src/FraudProofs.sol";
 import {NodeRegistry} from "../src/NodeRegistry.sol";
+import {Pools} from "../src/Pools.sol";
 import {Rewards} from "../src/Rewards.sol";
 import {RoundLedger} from "../src/RoundLedger.sol";
 import {StakeManager} from "../src/StakeManager.sol";
@@ -13,35 +15,44 @@ struct Deployment {
     NodeRegistry registry;
     StakeManager stakes;
     Rewards rewards;
+    Pools pools;
     RoundLedger ledger;
     Court court;
+    FraudProofs proofs;
 }
 
-/// @title The six contracts in their order.
-/// @notice They know each other through immutables, so four of the addresses are predicted from the deployer's nonce. The
+/// @title The eight contracts in their order.
+/// @notice They know each other through immutables, so five of the addresses are predicted from the deployer's nonce. The
 /// Python client deploys in the same order.
 abstract contract Deployer {
     error WrongAddress(string name);
 
     /// @param deployer the account that creates, at `nonce` now
-    function _deploy(address deployer, uint256 nonce, address treasury, uint64 unbondingTime)
+    /// @param guardian may pause entry, and nothing else
+    function _deploy(address deployer, uint256 nonce, address treasury, address guardian, uint64 unbondingTime)
         internal
         returns (Deployment memory d)
     {
         address rewards = _created(deployer, nonce + 3);
-        address ledger = _created(deployer, nonce + 4);
-        address court = _created(deployer, nonce + 5);
+        address pools = _created(deployer, nonce + 4);
+        address ledger = _created(deployer, nonce + 5);
+        address court = _created(deployer, nonce + 6);
+        address proofs = _created(deployer, nonce + 7);
 
         d.token = new TestToken();
         d.registry = new NodeRegistry();
         d.stakes = new StakeManager(d.token, ledger, court, treasury, unbondingTime);
         d.rewards = new Rewards(d.token, RoundLedger(ledger), court, treasury);
-        d.ledger = new RoundLedger(d.registry, d.stakes, d.rewards, Court(court));
-        d.court = new Court(d.registry, d.stakes, d.rewards, d.ledger);
+        d.pools = new Pools(d.registry, d.stakes, RoundLedger(ledger), guardian);
+        d.ledger = new RoundLedger(d.stakes, d.rewards, pools, Court(court), proofs);
+        d.court = new Court(d.registry, d.stakes, d.rewards, d.pools, d.ledger);
+        d.proofs = new FraudProofs(d.pools, d.ledger);
 
         require(address(d.rewards) == rewards, WrongAddress("Rewards"));
+        require(address(d.pools) == pools, WrongAddress("Pools"));
         require(address(d.ledger) == ledger, WrongAddress("RoundLedger"));
         require(address(d.court) == court, WrongAddress("Court"));
+        require(address(d.proofs) == proofs, WrongAddress("FraudProofs"));
     }
 
     /// @dev The address of a contract created at `nonce`: keccak of the RLP list of both. Nonces below 2^24.

@@ -2,13 +2,16 @@
 pragma solidity 0.8.30;
 
 import {Court} from "../src/Court.sol";
+import {FraudProofs} from "../src/FraudProofs.sol";
 import {NodeRegistry} from "../src/NodeRegistry.sol";
+import {Pools} from "../src/Pools.sol";
 import {Rewards} from "../src/Rewards.sol";
 import {RoundLedger} from "../src/RoundLedger.sol";
 import {StakeManager} from "../src/StakeManager.sol";
 import {TestToken} from "../src/TestToken.sol";
 import {ICourt} from "../src/interfaces/ICourt.sol";
-import {IRoundLedger, PoolParams, Reveal} from "../src/interfaces/IRoundLedger.sol";
+import {Invite, NewPool, OuterRule, PoolParams} from "../src/interfaces/IPools.sol";
+import {IRoundLedger, Reveal} from "../src/interfaces/IRoundLedger.sol";
 import {Hashes} from "../src/libraries/Hashes.sol";
 import {Vm} from "./Vm.sol";
 
@@ -32,36 +35,46 @@ abstract contract Base {
     address internal constant TREASURY = address(0x7EA5);
     address internal constant CREATOR = address(0xC0EA);
     address internal constant ORCHESTRATOR = address(0x04C4);
+    address internal constant GUARDIAN = address(0x6A5D);
     address internal constant STRANGER = address(0x5714);
     bytes32 internal constant GENESIS = keccak256("genesis");
     bytes32 internal constant SPEC = keccak256("run spec");
-    uint64 internal constant UNBONDING = 600;
+    uint64 internal constant UNBONDING = 1000;
 
     TestToken internal token;
     NodeRegistry internal registry;
     StakeManager internal stakes;
     Rewards internal rewards;
+    Pools internal pools;
     RoundLedger internal ledger;
     Court internal court;
+    FraudProofs internal proofs;
 
     function setUp() public virtual {
         vm.warp(1_000_000);
         vm.roll(1000);
-        // From the built artifacts: `new` would compile all six again into every test.
+        // From the built artifacts: `new` would compile all of them again into every test.
         uint64 nonce = vm.getNonce(address(this));
-        address ledger_ = vm.computeCreateAddress(address(this), nonce + 4);
-        address court_ = vm.computeCreateAddress(address(this), nonce + 5);
+        address pools_ = vm.computeCreateAddress(address(this), nonce + 4);
+        address ledger_ = vm.computeCreateAddress(address(this), nonce + 5);
+        address court_ = vm.computeCreateAddress(address(this), nonce + 6);
+        address proofs_ = vm.computeCreateAddress(address(this), nonce + 7);
         token = TestToken(vm.deployCode("TestToken.sol:TestToken", ""));
         registry = NodeRegistry(vm.deployCode("NodeRegistry.sol:NodeRegistry", ""));
         stakes = StakeManager(
             vm.deployCode("StakeManager.sol:StakeManager", abi.encode(token, ledger_, court_, TREASURY, UNBONDING))
         );
         rewards = Rewards(vm.deployCode("Rewards.sol:Rewards", abi.encode(token, ledger_, court_, TREASURY)));
-        ledger =
-            RoundLedger(vm.deployCode("RoundLedger.sol:RoundLedger", abi.encode(registry, stakes, rewards, court_)));
-        court = Court(vm.deployCode("Court.sol:Court", abi.encode(registry, stakes, rewards, ledger)));
+        pools = Pools(vm.deployCode("Pools.sol:Pools", abi.encode(registry, stakes, ledger_, GUARDIAN)));
+        ledger = RoundLedger(
+            vm.deployCode("RoundLedger.sol:RoundLedger", abi.encode(stakes, rewards, pools_, court_, proofs_))
+        );
+        court = Court(vm.deployCode("Court.sol:Court", abi.encode(registry, stakes, rewards, pools, ledger)));
+        proofs = FraudProofs(vm.deployCode("FraudProofs.sol:FraudProofs", abi.encode(pools, ledger)));
+        assertEq(address(pools), pools_);
         assertEq(address(ledger), ledger_);
         assertEq(address(court), court_);
+        assertEq(address(proofs), proofs_);
     }
 
     // ---------------------------------------------------------------------------------------------- assertions
@@ -169,6 +182,11 @@ abstract contract Base {
         p.slashConviction = 80 ether;
         p.slashFalseAccusation = 20 ether;
         p.slashMiss = 5 ether;
+        p.closeBond = 40 ether;
+        p.slashAbsence = 1 ether;
+        p.slashOverturned = 3 ether;
+        p.appealBond = 10 ether;
+        p.appealWindow = 20;
         p.orchestrator = ORCHESTRATOR;
         p.rounds = 40;
         p.minTrainWindow = 10;
@@ -191,11 +209,41 @@ abstract contract Base {
         p.jurySize = 3;
     }
 
+    function defaultOuter() internal pure returns (OuterRule memory) {
+        return OuterRule({
+            codec: 1, k: 64, maxStep: 1 << 22, rule: 0, lr: 98_304, momentum: 0, parameters: 828_544
+        });
+    }
+
+    function newPool(PoolParams memory p) internal pure returns (NewPool memory) {
+        return NewPool({
+            params: p,
+            outer: defaultOuter(),
+            runSpecHash: SPEC,
+            genesisRoot: GENESIS,
+            inviteSigner: address(0),
+            storeURI: "http://store",
+            requirementsURI: ""
+        });
+    }
+
+    /// @dev A funded pool whose orchestrator has its bond posted.
     function createPool(PoolParams memory p, uint256 budget) internal returns (uint256 poolId) {
         vm.prank(CREATOR);
-        poolId = ledger.createPool(p, SPEC, GENESIS, "http://store");
+        poolId = pools.createPool(newPool(p));
         fund(poolId, budget);
+        postBond(poolId, ORCHESTRATOR);
     }
+
+    function postBond(uint256 poolId, address poster) internal {
+        uint256 bond = pools.params(poolId).closeBond;
+        if (bond == 0) return;
+        stake(poster, bond);
+        vm.prank(poster);
+        ledger.postBond(poolId);
+    }
+
+    function open_() internal pure returns (Invite memory none) {}
 
     function fund(uint256 poolId, uint256 amount) internal {
         token.mint(CREATOR, amount);
@@ -208,14 +256,14 @@ abstract contract Base {
     /// @dev Registers, stakes exactly what is needed and joins.
     function join(uint256 poolId, Party memory p, uint16 width) internal {
         register(p);
-        stake(p.operator, uint256(ledger.params(poolId).stakePerSlot) * width);
+        stake(p.operator, uint256(pools.params(poolId).stakePerSlot) * width);
         vm.prank(p.operator);
-        ledger.join(poolId, p.node, width);
+        pools.join(poolId, p.node, width, open_());
     }
 
     function takeSeat(uint256 poolId, Party memory p) internal returns (uint256 index) {
         register(p);
-        stake(p.operator, ledger.params(poolId).seatStake);
+        stake(p.operator, pools.params(poolId).seatStake);
         vm.prank(p.operator);
         index = court.takeSeat(poolId, p.node);
     }
@@ -231,7 +279,7 @@ abstract contract Base {
     function work(uint256 poolId, Party memory p, uint256 round) internal view returns (Reveal memory) {
         return Reveal({
             salt: keccak256(abi.encode("salt", p.node, round)),
-            startRoot: GENESIS,
+            startRoot: ledger.round(poolId, round).startRoot,
             updateRoot: keccak256(abi.encode("update", p.node, round)),
             traceRoot: keccak256(abi.encode("trace", p.node, round)),
             stateIn: ledger.member(poolId, p.node).stateOut,
@@ -276,7 +324,7 @@ abstract contract Base {
 
     function capture(uint256 poolId, uint256 round) internal {
         mine(2);
-        ledger.captureSeed(poolId, round);
+        court.captureSeed(poolId, round);
     }
 
     function rootAfter(uint256 round) internal pure returns (bytes32) {

@@ -6,7 +6,7 @@ a restart comes from its file, or is recomputed from the round before.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -18,10 +18,12 @@ from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 from pydantic import ValidationError
 
 from .blobs import BlobStore
-from .state import Pool, Revealed, Round
+from .model import Pool, Revealed, Round
 
 MAX_SPEC_BYTES = 4 << 20
 UNAVAILABLE, MALFORMED, WRONG_NORM = 1, 2, 3  # reasons of an exclusion, as the ledger numbers them
+
+Falsify = Callable[[Checkpoint], Checkpoint]
 
 _FETCH_SECONDS = 10.0  # for all files of a close together
 _LOCATIONS = 4  # announced base URLs that are tried per file
@@ -30,10 +32,11 @@ _LOCATIONS = 4  # announced base URLs that are tried per file
 class Aggregator:
     """Checkpoints of all pools. The scheduler's one thread owns it; `evidence_limit` may be asked by any."""
 
-    def __init__(self, blobs: BlobStore):
-        self._blobs = blobs
+    def __init__(self, blobs: BlobStore, falsify: Falsify | None = None):
+        """`falsify` changes the first round's result, for research: see `cheats.py`."""
+        self._blobs, self._falsify = blobs, falsify
         self._specs: dict[int, RunSpec] = {}
-        self._latest: dict[int, tuple[int, Checkpoint]] = {}
+        self._latest: dict[int, tuple[int, str, Checkpoint]] = {}
 
     def spec(self, pool: Pool) -> RunSpec:
         """The pool's RunSpec out of the store. `BlobNotFound` until its creator has stored it,
@@ -91,8 +94,9 @@ class Aggregator:
         """C_number, whose root is the chain's. `StoreError` when neither it nor what it follows from is to
         be had.
         """
-        cached, checkpoint = self._latest.get(pool.id, (-1, None))
-        if checkpoint is not None and cached == number:
+        root = _root(pool, number)
+        cached, of, checkpoint = self._latest.get(pool.id, (-1, "", None))
+        if checkpoint is not None and (cached, of) == (number, root):
             return checkpoint
         start, found = number, self._stored(pool, number)
         while found is None and start > 0:  # back to a checkpoint that is there, then forward again
@@ -104,17 +108,15 @@ class Aggregator:
             )
         for n in range(start, number):
             found = self._next(pool, pool.rounds[n], found)
-        self._latest[pool.id] = (number, found)
+        self._latest[pool.id] = (number, root, found)
         return found
 
     def _stored(self, pool: Pool, number: int) -> Checkpoint | None:
         """C_number from its file, or None when that is absent or not what the chain says."""
         spec = self.spec(pool)
-        name, root = (
-            (pool.rounds[number - 1].file[2:], pool.rounds[number - 1].root)
-            if number
-            else (spec.genesis_file, pool.genesis_root)
-        )
+        name = pool.rounds[number - 1].file[2:] if number else spec.genesis_file
+        if not name:  # the votes replaced what was posted, and named no file
+            return None
         n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
         size = checkpoint_bytes(n, momentum)
         if self._blobs.size(name) != size:  # a RunSpec may claim any size; only a file that is there has one
@@ -123,7 +125,7 @@ class Aggregator:
             checkpoint = Checkpoint.from_bytes(self._blobs.get(name, size), n, momentum)
         except (StoreError, MalformedArtifact):
             return None
-        return checkpoint if checkpoint.root().hex() == root[2:] else None
+        return checkpoint if checkpoint.root().hex() == _root(pool, number)[2:] else None
 
     def _next(self, pool: Pool, round_: Round, start: Checkpoint) -> Checkpoint:
         """The checkpoint that a closed round led to, recomputed."""
@@ -148,14 +150,15 @@ class Aggregator:
     # --- closing ----------------------------------------------------------------------------------
 
     def close(self, pool: Pool, round_: Round) -> tuple[bytes, str, dict[str, int]]:
-        """Root and stored file of C_{r+1}, and the excluded nodes with their reasons. `StoreError`,
-        `MalformedArtifact`.
+        """Root and stored file of C_{r+1}, and the excluded nodes with their reasons, out of the reveals that
+        started from the round's root. `StoreError`, `MalformedArtifact`.
         """
         spec, start = self.spec(pool), self.checkpoint(pool, round_.number)
-        updates, excluded = self._gather(spec, round_.reveals)
+        updates, excluded = self._gather(spec, round_.counting)
         result = outer_step(spec, start, [(u, round_.reveals[node].width) for node, u in updates.items()])
-        file = self._keep(pool, result)
-        return result.root(), file, excluded
+        if self._falsify is not None and round_.number == 0:
+            result = self._falsify(result)
+        return result.root(), self._keep(pool, result), excluded
 
     def _gather(
         self, spec: RunSpec, reveals: Mapping[str, Revealed]
@@ -209,6 +212,11 @@ class Aggregator:
             if data is not None:
                 return data
         return None
+
+
+def _root(pool: Pool, number: int) -> str:
+    """The root of C_number on chain, 0x hex."""
+    return pool.rounds[number - 1].root if number else pool.genesis_root
 
 
 def _download(base: str, name: str, size: int, deadline: float) -> bytes | None:

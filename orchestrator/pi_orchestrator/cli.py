@@ -55,6 +55,7 @@ def cli() -> None:
     help="Seconds that a pool's artifacts stay after its last round is final. "
     "Evidence goes a minute after its round is final and no case about it is open.",
 )
+@click.option("--cheat", type=click.Choice(["wrong-close"]), hidden=True)
 @verbose_option
 def serve(
     network: str,
@@ -67,17 +68,24 @@ def serve(
     max_blob: int,
     quota: int,
     keep: int,
+    cheat: str | None,
 ) -> None:
-    """Run the round scheduler and the store, on one port, until Ctrl-C."""
+    """Run the round scheduler and the store, on one port, until Ctrl-C.
+
+    The account stakes the close bond of each pool that it moves, so it needs that many tokens beside its gas
+    money. The bond comes back when the pool has ended and no close can be wrong any more.
+    """
+    # For research on the votes there is also --cheat wrong-close: see cheats.py.
     key = chosen_account(account, private_key, network)
 
     from pi_sdk import Client
 
     from .api import Limits
+    from .cheats import wrong_close
     from .serve import serve
 
     with Client(network, key, rpc_url=rpc_url) as client:
-        serve(client, home, host, port, Limits(max_blob, quota, keep))
+        serve(client, home, host, port, Limits(max_blob, quota, keep), wrong_close if cheat else None)
 
 
 def main() -> None:

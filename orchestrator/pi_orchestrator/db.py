@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .state import Fact
+from .model import Fact
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (

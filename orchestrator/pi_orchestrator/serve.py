@@ -15,6 +15,7 @@ from pi_sdk.accounts import only_one
 from pi_sdk.eventlog import EventLog
 from starlette.applications import Starlette
 
+from .aggregate import Falsify
 from .api import Limits, create_app
 from .blobs import BlobStore
 from .db import Database
@@ -26,9 +27,11 @@ log = logging.getLogger("pi_orchestrator")
 _CONNECTIONS = 512
 
 
-def serve(client: Client, home: Path, host: str, port: int, limits: Limits) -> None:
+def serve(
+    client: Client, home: Path, host: str, port: int, limits: Limits, falsify: Falsify | None = None
+) -> None:
     """Runs until SIGINT or SIGTERM. `PiError` when the port is taken, the home in use or the contracts
-    absent.
+    absent. `falsify`: see `cheats.py`.
     """
     assert client.address is not None
     if not client.deployed():
@@ -36,7 +39,7 @@ def serve(client: Client, home: Path, host: str, port: int, limits: Limits) -> N
     with only_one(home), _listen(host, port) as listener, EventLog(home) as events:
         db = Database(home / "orchestrator.db")
         blobs = BlobStore(home / "blobs", db)
-        service = Service(client, db, blobs, events, limits.keep)
+        service = Service(client, db, blobs, events, limits.keep, falsify)
         jobs = Jobs(service, client.poll)
         app = create_app(service, blobs, client.chain_id, client.address, limits)
         jobs.start()

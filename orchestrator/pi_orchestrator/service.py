@@ -10,30 +10,29 @@ import logging
 import time
 from dataclasses import asdict
 
-from pi_sdk import ChainError, Client, ContractError, PiError
+from pi_sdk import TOKEN, ChainError, Client, ContractError, PiError
 from pi_sdk.eventlog import EventLog
 
-from .aggregate import Aggregator
+from .aggregate import Aggregator, Falsify
 from .blobs import BlobStore
 from .db import Database
-from .state import (
+from .model import (
     Action,
     CaptureSeed,
     CloseRound,
     Deferred,
     Fact,
     OpenRound,
+    Pool,
+    PunishClose,
+    ReleaseBond,
     ReportMiss,
     ResolveCase,
     SealReveals,
     State,
     Tick,
-    artifacts_over,
-    deadlines,
-    evidence_over,
-    replay,
-    step,
 )
+from .state import artifacts_over, deadlines, evidence_over, replay, step
 from .watcher import Batch, Head, Rewound, Watcher
 
 log = logging.getLogger("pi_orchestrator")
@@ -43,17 +42,30 @@ EVIDENCE_MARGIN = 60
 
 _RETRY = 0.5  # seconds until a refused or waiting action is tried again
 _RETRY_AFTER_FAULT = 5.0  # the same after something that waiting alone does not mend
-_MISS_SETTLED = ("NothingMissed", "NotMember", "UnknownRound")
+_SETTLED = {
+    ReportMiss: ("NothingMissed", "NotMember", "UnknownRound"),
+    CaptureSeed: ("NothingToJudge", "UnknownRound"),
+    PunishClose: ("NotPunishable",),
+}
+"""Refusals after which there is nothing left to do."""
 
 
 class Service:
     """One orchestrator. `keep`: seconds for which artifacts outlive their pool."""
 
-    def __init__(self, client: Client, db: Database, blobs: BlobStore, events: EventLog, keep: int):
+    def __init__(
+        self,
+        client: Client,
+        db: Database,
+        blobs: BlobStore,
+        events: EventLog,
+        keep: int,
+        falsify: Falsify | None = None,
+    ):
         assert client.address is not None
         self._client, self._db, self._blobs, self._events, self._keep = client, db, blobs, events, keep
         self._watcher = Watcher(client, db, client.address)
-        self._aggregator = Aggregator(blobs)
+        self._aggregator = Aggregator(blobs, falsify)
         self._said: dict[Action, str] = {}
         self.state: State = replay(db.facts())
         self.head = Head(self._watcher.block, "", 0)
@@ -73,11 +85,8 @@ class Service:
         try:
             for pool in self.state.pools.values():
                 for round_ in pool.rounds.values():
-                    if (
-                        round_.closed_at
-                        and not round_.final_at
-                        and self._client.is_final(pool.id, round_.number)
-                    ):
+                    over = round_.closed_at or pool.is_confirmation(round_)
+                    if over and not round_.final_at and self._client.is_final(pool.id, round_.number):
                         args = {"pool_id": pool.id, "round": round_.number}
                         self._take([Fact("RoundFinal", self.head.block, self.head.time, args)])
         except ChainError as error:
@@ -157,6 +166,12 @@ class Service:
                 round_ = self.state.pools[args["pool_id"]].rounds[args["round"]]
                 seconds, excluded = round_.closed_at - round_.opened_at, dict(round_.excluded)
                 self._say("closed", **about, root=args["root"], seconds=seconds, excluded=excluded)
+            case "CloseOverruled":
+                self._say("overruled", **about, posted=args["posted"], root=args["root"])
+            case "CloseDisproved":
+                self._say("disproved", **about, finder=args["finder"])
+            case "ClosePunished":
+                self._say("punished", **about, poster=args["poster"], slashed=args["slashed"])
             case "Missed":
                 self._say("miss", **about, node=args["node"], in_a_row=args["in_a_row"])
             case "CaseResolved":
@@ -178,7 +193,7 @@ class Service:
             try:
                 waiting = self._execute(action)
             except ContractError as error:
-                if not (isinstance(action, ReportMiss) and error.name in _MISS_SETTLED):
+                if error.name not in _SETTLED.get(type(action), ()):
                     self._defer(action, str(error), _RETRY)
             except ChainError as error:  # the others would meet the same
                 for left in actions[at:]:
@@ -193,7 +208,7 @@ class Service:
                 self._defer(action, "see above", _RETRY_AFTER_FAULT)
             else:
                 if waiting:
-                    self._defer(action, waiting, _RETRY)
+                    self._defer(action, *waiting)
                 else:
                     done = True
         return done
@@ -204,15 +219,16 @@ class Service:
             log.info("%s waits: %s", _name(action), why)
         self.state, _ = step(self.state, Deferred(action, time.monotonic() + seconds))
 
-    def _execute(self, action: Action) -> str | None:
-        """Does one action; what it waits for, or None when it is done."""
+    def _execute(self, action: Action) -> tuple[str, float] | None:
+        """Does one action. What it waits for, and the seconds until it is worth another try; None: done."""
         client = self._client
         match action:
             case OpenRound(pool_id):
                 pool = self.state.pools[pool_id]
                 if missing := self._aggregator.missing(pool):
                     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                    return "not in the store yet: " + ", ".join(missing[:3]) + more
+                    return "not in the store yet: " + ", ".join(missing[:3]) + more, _RETRY
+                self._ensure_bond(pool)
                 client.open_round(pool_id, pool.params["max_train_window"])
             case SealReveals(pool_id):
                 client.seal_reveals(pool_id)
@@ -221,12 +237,57 @@ class Service:
             case CloseRound(pool_id, number):
                 pool = self.state.pools[pool_id]
                 root, file, excluded = self._aggregator.close(pool, pool.rounds[number])
+                if "0x" + root.hex() in pool.rounds[number].disproved:
+                    raise PiError(
+                        f"round {number} of pool {pool_id}: the result was proved wrong, and comes out again",
+                        "this program or machine computes wrongly; anybody else may close the round",
+                    )
+                self._ensure_bond(pool)
                 client.close_round(pool_id, root, file, list(excluded.items()))
             case ReportMiss(pool_id, number, node):
                 client.report_miss(pool_id, number, node)
+            case PunishClose(pool_id, number):
+                client.punish_close(pool_id, number)
+            case ReleaseBond(pool_id):
+                return self._release_bond(self.state.pools[pool_id])
             case ResolveCase(case_id):
                 client.resolve_case(case_id)
         self._said.pop(action, None)
+        return None
+
+    # --- the close bond ---------------------------------------------------------------------------
+
+    def _ensure_bond(self, pool: Pool) -> None:
+        """Stakes and locks what is missing of the bond that a close needs. `PiError` when the tokens are
+        missing.
+        """
+        client, wanted = self._client, pool.params["close_bond"]
+        missing = wanted - client.bond_of(pool.id)
+        if missing <= 0:
+            return
+        free, balance = client.stake_account().free, client.token_balance()
+        if free + balance < missing:
+            raise PiError(
+                f"pool {pool.id} wants a close bond of {wanted / TOKEN:g} tokens of {client.address}:"
+                f" {(missing - free - balance) / TOKEN:g} tokens are missing",
+                "send them to this address",
+            )
+        if free < missing:
+            client.stake(missing - free)
+        client.post_bond(pool.id)
+        log.info("pool %d: close bond of %g tokens locked", pool.id, wanted / TOKEN)
+
+    def _release_bond(self, pool: Pool) -> tuple[str, float] | None:
+        """Frees the bond of an ended pool once our last close can no longer be wrong."""
+        client = self._client
+        if not client.bond_of(pool.id):
+            return None
+        ours = [n for n, round_ in pool.rounds.items() if round_.poster == client.address]
+        until = client.disprovable_until(pool.id, max(ours)) if ours else 0
+        if self.head.time <= until:
+            return f"the close bond is locked until {until}", until - self.head.time + 1
+        client.release_bond(pool.id)
+        log.info("pool %d: close bond released", pool.id)
         return None
 
 

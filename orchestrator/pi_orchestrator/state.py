@@ -1,215 +1,32 @@
-"""The orchestrator's state machine: `step(state, event) -> (state, actions)`, pure, with no I/O and no clock.
-
-A `Fact` is what happened for good (a log of our contracts, or a round seen to be final); facts are stored,
-and the state is rebuilt by folding them again. A `Tick` carries the time and asks what is to be done now.
-Which actions are in flight is the only thing in the state that no fact holds: every action may be repeated
-without harm, so a restart forgets it.
-"""
+"""The orchestrator's state machine: `step(state, event) -> (state, actions)`, pure: no I/O, no clock."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-RING = 16
-"""Rounds that the ledger remembers; a miss can be reported and a seed captured only inside it."""
+from pi_sdk.types import RING
 
-# --- events ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A chain log with its arguments in snake case (bytes as 0x hex), or `RoundFinal` as seen by us.
-
-    `PoolCreated` has the pool's parameters under `params` besides what the log says.
-    """
-
-    name: str
-    block: int
-    time: int
-    """Timestamp of the block, unix seconds."""
-    args: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Tick:
-    """Asks for what is due. `now` and `block` are the chain's head; `clock` is ours, for retries only, in
-    seconds.
-    """
-
-    now: int
-    block: int
-    clock: float
-
-
-# --- actions --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class OpenRound:
-    pool: int
-    round: int
-
-
-@dataclass(frozen=True)
-class SealReveals:
-    pool: int
-    round: int
-
-
-@dataclass(frozen=True)
-class CaptureSeed:
-    pool: int
-    round: int
-
-
-@dataclass(frozen=True)
-class CloseRound:
-    pool: int
-    round: int
-
-
-@dataclass(frozen=True)
-class ReportMiss:
-    pool: int
-    round: int
-    node: str
-
-
-@dataclass(frozen=True)
-class ResolveCase:
-    case: int
-
-
-Action = OpenRound | SealReveals | CaptureSeed | CloseRound | ReportMiss | ResolveCase
-
-
-@dataclass(frozen=True)
-class Deferred:
-    """An action that could not be done: it is due again from `until` on (our clock)."""
-
-    action: Action
-    until: float
-
-
-Event = Fact | Tick | Deferred
-
-# --- state ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Member:
-    operator: str
-    width: int
-    active_from: int
-    left_at: int = 0
-    """First round that no longer expects the node; 0 while it is in."""
-
-
-@dataclass(frozen=True)
-class Revealed:
-    """What the aggregation needs of a reveal. Hashes are 0x hex."""
-
-    width: int
-    norm: int
-    update_root: str
-    update_file: str
-    locations: str
-
-
-@dataclass(frozen=True)
-class Round:
-    number: int
-    opened_at: int
-    start_root: str
-    commit_deadline: int
-    reveal_deadline: int
-    expected: int
-    """Nodes, when it opened."""
-    committed: tuple[str, ...] = ()
-    reveals: Mapping[str, Revealed] = field(default_factory=dict)
-    """By node, in the order of the reveals."""
-    late: tuple[str, ...] = ()
-    sealed_at: int = 0
-    seed_block: int = 0
-    seed: str = ""
-    closed_at: int = 0
-    root: str = ""
-    file: str = ""
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    """Reason by node: 1 unavailable, 2 malformed, 3 wrong norm."""
-    missed: tuple[str, ...] = ()
-    final_at: int = 0
-
-    @property
-    def included(self) -> dict[str, Revealed]:
-        """The reveals that the mean was taken over."""
-        return {node: r for node, r in self.reveals.items() if node not in self.excluded}
-
-
-@dataclass(frozen=True)
-class Pool:
-    id: int
-    creator: str
-    run_spec_hash: str
-    genesis_root: str
-    params: Mapping[str, Any]
-    """`PoolParams`, dumped."""
-    rounds: Mapping[int, Round] = field(default_factory=dict)
-    members: Mapping[str, Member] = field(default_factory=dict)
-    """Everybody who ever joined, by node; the latest membership of each."""
-    seats: Mapping[int, tuple[str, str]] = field(default_factory=dict)
-    """(operator, node) by seat index, seats given up included."""
-    convicted: frozenset[str] = frozenset()
-    ended_at: int = 0
-
-    @property
-    def current(self) -> Round | None:
-        return self.rounds[max(self.rounds)] if self.rounds else None
-
-    @property
-    def next_round(self) -> int:
-        return max(self.rounds, default=-1) + 1
-
-    def uploaders(self) -> set[str]:
-        """Addresses that may store files for this pool."""
-        people = {self.creator, self.params["orchestrator"]}
-        for node, member in self.members.items():
-            people |= {node, member.operator}
-        return people.union(*self.seats.values())
-
-    def phase(self, now: int) -> str:
-        """idle, commit, reveal, sealed or ended, at the chain time `now`."""
-        current = self.current
-        if current is None or current.closed_at:
-            return "ended" if self.ended_at else "idle"
-        if current.sealed_at:
-            return "sealed"
-        complete = len(current.committed) >= current.expected
-        return "reveal" if complete or now > current.commit_deadline else "commit"
-
-
-@dataclass(frozen=True)
-class Case:
-    pool: int
-    round: int
-    node: str
-    jurors: int
-    deadline: int
-    """Chain time at which the votes are over."""
-    committed: int = 0
-    revealed: int = 0
-    resolved: bool = False
-
-
-@dataclass(frozen=True)
-class State:
-    pools: Mapping[int, Pool] = field(default_factory=dict)
-    cases: Mapping[int, Case] = field(default_factory=dict)
-    pending: Mapping[Action, float | None] = field(default_factory=dict)
-    """Due actions that were handed out: None while in flight (or done, until the chain shows it), else when
-    to retry.
-    """
-
+from .model import (
+    Action,
+    CaptureSeed,
+    Case,
+    CloseRound,
+    Deferred,
+    Event,
+    Fact,
+    Member,
+    OpenRound,
+    Pool,
+    PunishClose,
+    ReleaseBond,
+    ReportMiss,
+    ResolveCase,
+    Revealed,
+    Round,
+    SealReveals,
+    State,
+    Tick,
+)
 
 # --- transitions ----------------------------------------------------------------------------------
 
@@ -246,7 +63,7 @@ def deadlines(state: State) -> Iterator[int]:
     """Chain times at which something may become due by time alone."""
     for pool in state.pools.values():
         current = pool.current
-        if current and not current.sealed_at:
+        if current and not current.sealed_at and not pool.ended_at:
             yield (current.reveal_deadline if current.committed else current.commit_deadline) + 1
     for case in state.cases.values():
         if not case.resolved:
@@ -262,7 +79,7 @@ def _fold(state: State, fact: Fact) -> State:
             args["pool_id"], args["creator"], args["run_spec_hash"], args["genesis_root"], args["params"]
         )
         return _put_pool(state, pool)
-    if fact.name in ("VoteCommitted", "VoteRevealed", "CaseResolved"):
+    if fact.name in ("VoteCommitted", "VoteRevealed", "CaseDecided", "CaseEscalated", "CaseResolved"):
         case = state.cases.get(args["case_id"])
         if case is None or case.resolved:
             return state
@@ -274,8 +91,7 @@ def _fold(state: State, fact: Fact) -> State:
     if fact.name == "CaseOpened":
         if args["case_id"] in state.cases:
             return state
-        over = fact.time + pool.params["vote_window"] + pool.params["vote_reveal_window"]
-        case = Case(pool.id, args["round"], args["node"], len(args["jury"]), over)
+        case = Case(pool.id, args["round"], args["node"], len(args["jury"]), _votes_over(fact, pool.params))
         return replace(state, cases={**state.cases, args["case_id"]: case})
     folded = _fold_pool(pool, fact)
     return state if folded is pool else _put_pool(state, folded)
@@ -283,6 +99,11 @@ def _fold(state: State, fact: Fact) -> State:
 
 def _put_pool(state: State, pool: Pool) -> State:
     return replace(state, pools={**state.pools, pool.id: pool})
+
+
+def _votes_over(fact: Fact, params: Mapping[str, Any]) -> int:
+    """When the votes of the jury that this fact names are over at the latest."""
+    return fact.time + params["vote_window"] + params["vote_reveal_window"]
 
 
 def _fold_case(case: Case, fact: Fact, params: Mapping[str, Any]) -> Case:
@@ -297,6 +118,11 @@ def _fold_case(case: Case, fact: Fact, params: Mapping[str, Any]) -> Case:
             return replace(
                 case, revealed=revealed, deadline=fact.time if revealed == case.jurors else case.deadline
             )
+        case "CaseDecided":
+            return replace(case, deadline=fact.args["appeal_deadline"] + 1)
+        case "CaseEscalated":
+            jurors, deadline = len(fact.args["jury"]), _votes_over(fact, params)
+            return replace(case, jurors=jurors, committed=0, revealed=0, deadline=deadline)
         case _:
             return replace(case, resolved=True)
 
@@ -307,18 +133,29 @@ def _fold_pool(pool: Pool, fact: Fact) -> Pool:
         case "Joined":
             member = Member(args["operator"], args["width"], args["active_from"])
             return replace(pool, members={**pool.members, args["node"]: member})
+        case "WidthChanged" if args["node"] in pool.members:
+            member = replace(pool.members[args["node"]], width=args["width"])
+            return replace(pool, members={**pool.members, args["node"]: member})
         case "Left":
             member = pool.members.get(args["node"])
-            if member is None or member.left_at == args["left_at"]:
+            if member is None:
                 return pool
-            member = replace(member, left_at=args["left_at"])
-            return replace(pool, members={**pool.members, args["node"]: member})
+            # Zero would mean "still in": who leaves before the first round was active in [1, 1).
+            since = member.active_from if args["left_at"] else 1
+            left = replace(member, left_at=args["left_at"] or 1, active_from=since)
+            return pool if left == member else replace(pool, members={**pool.members, args["node"]: left})
         case "Convicted":  # `Left` comes beside it, as it does with the second miss in a row
             return replace(pool, convicted=pool.convicted | {args["node"]})
         case "SeatTaken":
             return replace(pool, seats={**pool.seats, args["seat"]: (args["operator"], args["node"])})
+        case "BondPosted" | "BondReleased" if args["poster"] == pool.params["orchestrator"]:
+            return replace(pool, bonded=fact.name == "BondPosted")
         case "PoolEnded":
             return replace(pool, ended_at=fact.time)
+        case "CloseOverruled":
+            return _fold_overruled(pool, args["round"], args["root"])
+        case "CloseDisproved" if args["round"] != pool.next_round - 1:
+            return pool  # too late to close it again: only the bond is gone
         case "RoundOpened":
             if args["round"] != pool.next_round:
                 return pool
@@ -341,6 +178,16 @@ def _fold_pool(pool: Pool, fact: Fact) -> Pool:
     return replace(pool, rounds={**pool.rounds, round_.number: round_})
 
 
+def _fold_overruled(pool: Pool, number: int, root: str) -> Pool:
+    """The votes replaced a result, and with it what the round that voted starts from."""
+    before, voted = pool.rounds.get(number), pool.rounds.get(number + 1)
+    if before is None or voted is None or before.overruled:
+        return pool
+    before = replace(before, root=root, file="", overruled=True)
+    rounds = {**pool.rounds, number: before, number + 1: replace(voted, start_root=root)}
+    return replace(pool, rounds=rounds)
+
+
 def _fold_round(round_: Round, fact: Fact, params: Mapping[str, Any]) -> Round:
     args = fact.args
     match fact.name:
@@ -355,7 +202,12 @@ def _fold_round(round_: Round, fact: Fact, params: Mapping[str, Any]) -> Round:
         case "Revealed" if not round_.sealed_at:
             opened = args["reveal"]
             reveal = Revealed(
-                opened["width"], opened["norm"], opened["update_root"], args["update_file"], args["locations"]
+                width=opened["width"],
+                norm=opened["norm"],
+                start_root=opened["start_root"],
+                update_root=opened["update_root"],
+                update_file=args["update_file"],
+                locations=args["locations"],
             )
             return replace(round_, reveals={**round_.reveals, args["node"]: reveal})
         case "RevealedLate" if args["node"] not in round_.late:
@@ -369,7 +221,13 @@ def _fold_round(round_: Round, fact: Fact, params: Mapping[str, Any]) -> Round:
         case "Excluded":
             return replace(round_, excluded={**round_.excluded, args["node"]: args["reason"]})
         case "RoundClosed" if not round_.closed_at:
-            return replace(round_, closed_at=fact.time, root=args["root"], file=args["checkpoint_file"])
+            file, poster = args["checkpoint_file"], args["poster"]
+            return replace(round_, closed_at=fact.time, poster=poster, root=args["root"], file=file)
+        case "CloseDisproved" if round_.closed_at:
+            disproved = round_.disproved | {round_.root}
+            return replace(round_, closed_at=0, root="", file="", excluded={}, disproved=disproved)
+        case "ClosePunished" if round_.overruled and not round_.punished:
+            return replace(round_, punished=True)
         case "Missed" if args["node"] not in round_.missed:
             return replace(round_, missed=(*round_.missed, args["node"]))
         case "RoundFinal" if not round_.final_at:
@@ -390,12 +248,18 @@ def _due(state: State, tick: Tick) -> Iterator[Action]:
 
 def _due_in_pool(pool: Pool, tick: Tick) -> Iterator[Action]:
     current = pool.current
+    # Outside the ring of the ledger no miss can be reported and no seed captured.
     recent = [pool.rounds[n] for n in sorted(pool.rounds) if n > pool.next_round - RING]
     for round_ in recent:
+        judged = round_.sealed_at and round_.reveals and not pool.is_confirmation(round_)
         # Our transaction comes a block later than the head, when the pinned block's hash can be read.
-        if round_.sealed_at and not round_.seed and tick.block >= round_.seed_block:
+        if judged and not round_.seed and tick.block >= round_.seed_block:
             yield CaptureSeed(pool.id, round_.number)
-    if current and not current.closed_at:
+        if round_.overruled and not round_.punished and round_.poster != pool.params["orchestrator"]:
+            yield PunishClose(pool.id, round_.number)
+    if pool.ended_at and pool.bonded:
+        yield ReleaseBond(pool.id)
+    if current and not current.closed_at and not pool.ended_at:
         if current.sealed_at:
             yield CloseRound(pool.id, current.number)
         elif tick.now > (current.reveal_deadline if current.committed else current.commit_deadline):
@@ -405,8 +269,9 @@ def _due_in_pool(pool: Pool, tick: Tick) -> Iterator[Action]:
         if round_.closed_at:
             for node in _absent(pool, round_):
                 yield ReportMiss(pool.id, round_.number, node)
+    # One more than the training rounds: the confirm-only one.
     idle = current is None or current.closed_at
-    if idle and not pool.ended_at and pool.next_round < pool.params["rounds"]:
+    if idle and not pool.ended_at and pool.next_round <= pool.params["rounds"]:
         yield OpenRound(pool.id, pool.next_round)
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from .state import Member, Pool, Round, State
+from .model import Member, Pool, Round, State
 
 _ROUNDS_SHOWN = 200
-_REASONS = {1: "unavailable", 2: "malformed", 3: "wrong norm"}
+_REASONS = {1: "unavailable", 2: "malformed", 3: "wrong norm", 4: "other start"}
 
 
 def pool_view(pool: Pool, state: State, now: int) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def pool_view(pool: Pool, state: State, now: int) -> dict[str, Any]:
     """
     current = pool.current
     closed = [r for r in pool.rounds.values() if r.closed_at]
-    running = current if current and not current.closed_at else None
+    running = current if current and not current.closed_at and not pool.ended_at else None
     return {
         "id": pool.id,
         "creator": pool.creator,
@@ -27,7 +27,7 @@ def pool_view(pool: Pool, state: State, now: int) -> dict[str, Any]:
         else None,
         "checkpoint": {
             "root": closed[-1].root if closed else pool.genesis_root,
-            "file": closed[-1].file if closed else None,
+            "file": closed[-1].file or None if closed else None,
         },
         "members": {node: _member(pool, node, member, running) for node, member in pool.members.items()},
         "open_cases": [
@@ -56,6 +56,7 @@ def _round(round_: Round) -> dict[str, Any]:
         "round": round_.number,
         "root": round_.root or None,
         "file": round_.file or None,
+        "overruled": round_.overruled,
         "included": sorted(round_.included) if round_.closed_at else None,
         "excluded": {node: _REASONS.get(reason, str(reason)) for node, reason in round_.excluded.items()},
         "late": sorted(round_.late),

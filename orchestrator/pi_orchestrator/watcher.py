@@ -11,12 +11,13 @@ from typing import Any
 from pi_sdk import Client, PoolParams
 
 from .db import Database
-from .state import Fact, State
+from .model import Fact, State
 
 _SPAN = 2000  # blocks per query: public nodes bound it
 _REMEMBER_EVERY = 64  # blocks without facts after which the cursor is stored anyway
 _BY_POOL = (
     "Joined",
+    "WidthChanged",
     "Left",
     "Convicted",
     "SeatTaken",
@@ -31,10 +32,15 @@ _BY_POOL = (
     "SeedRepinned",
     "Excluded",
     "RoundClosed",
+    "CloseOverruled",
+    "CloseDisproved",
+    "ClosePunished",
+    "BondPosted",
+    "BondReleased",
     "Missed",
     "CaseOpened",
 )
-_BY_CASE = ("VoteCommitted", "VoteRevealed", "CaseResolved")
+_BY_CASE = ("VoteCommitted", "VoteRevealed", "CaseDecided", "CaseEscalated", "CaseResolved")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from .results import Event, Receipt
 from .rpc import Rpc, RpcError
 from .tx import Call, Sender
 
+ZERO_ADDRESS = "0x" + "0" * 40
+
 
 def checksum(address: str) -> str:
     """The checksum form of an address; `UsageError` for anything else."""

@@ -27,8 +27,10 @@ CONTRACTS = {
     "NodeRegistry": "registry",
     "StakeManager": "stakes",
     "Rewards": "rewards",
+    "Pools": "pools",
     "RoundLedger": "ledger",
     "Court": "court",
+    "FraudProofs": "proofs",
 }
 """Contract name -> its field in `Deployment`, in the order of deployment."""
 
@@ -56,6 +58,22 @@ _HINTS = {
     "PoolFull": "all slots of the pool are taken; wait for a place or pick another pool",
     "BadWidth": "width must be between 1 and the pool's max_width",
     "PoolHasEnded": "the run is over",
+    "EntryPaused": "the guardian has paused entry; rounds, pay and withdrawals go on",
+    "OnlyGuardian": "only the contracts' guardian may do this",
+    "BadInvite": "ask the pool's creator for an invite that is for this chain, pool and operator",
+    "InviteExpired": "ask the pool's creator for a new invite",
+    "InviteUsed": "an invite works once: ask the pool's creator for another",
+    "AlreadyRevoked": "this node key was given up; use a new node key",
+    "BondMissing": "lock the pool's close bond first: Client.post_bond",
+    "NotPunishable": "this close was not overruled, or its bond was taken already",
+    "TooLate": "the time to disprove this close is over",
+    "NothingWrong": "everything fits, and what was accused is right",
+    "BadProof": "the proof does not fit what the chain knows",
+    "NotAbsent": "this seat did what it had to, or was punished already",
+    "NotOverturned": "the final outcome does not contradict this vote, or it was punished already",
+    "NoAppeal": "only the side that lost may appeal, and only where a larger jury is left",
+    "ConfirmOnly": "the confirm-only round takes no update",
+    "NodeConvicted": "this node was convicted in this pool; another pool takes it",
     "WrongPhase": "the round has moved on",
     "TooEarly": "only the orchestrator may do this before that time",
     "TooFewSlots": "more workers must join before a round can open",
@@ -63,6 +81,7 @@ _HINTS = {
     "RoundNotFinal": "verdicts about an old round are still pending",
     "NotExpected": "the node joined after this round opened; it is expected from the next one",
     "AlreadyCommitted": "this node has committed in this round",
+    "AlreadyRevealed": "this node has revealed this commitment",
     "CommitmentMismatch": "what is revealed is not what was committed",
     "BrokenStateChain": "state_in must be the state_out of the last on-time reveal, or zero",
     "SeedNotReady": "wait for the pinned block, then try again",
@@ -171,18 +190,20 @@ class EventType(_Signature):
 
 @dataclass(frozen=True)
 class Contract:
-    """The ABI of one contract, and its creation code."""
+    """The ABI of one contract, its creation code, and what it was compiled from: `compiler` is {"version",
+    "settings", "sources": {path: keccak256}}."""
 
     name: str
     abi: list[dict]
     bytecode: bytes
+    compiler: dict[str, Any]
     functions: dict[str, Function]
     events: dict[bytes, EventType]
 
-    def creation(self, args: tuple) -> bytes:
-        """Data of the transaction that deploys it."""
+    def constructor_arguments(self, args: tuple) -> bytes:
+        """What follows the creation code in the transaction that deploys it."""
         inputs = next((e["inputs"] for e in self.abi if e["type"] == "constructor"), [])
-        return self.bytecode + CODEC.encode([_type(c) for c in inputs], args)
+        return CODEC.encode([_type(c) for c in inputs], args)
 
 
 @cache
@@ -193,7 +214,8 @@ def contract(name: str) -> Contract:
     abi = artifact["abi"]
     functions = {e["name"]: Function(e) for e in abi if e["type"] == "function"}
     events = {event.hash: event for event in (EventType(e) for e in abi if e["type"] == "event")}
-    return Contract(name, abi, bytes.fromhex(artifact["bytecode"].removeprefix("0x")), functions, events)
+    bytecode = bytes.fromhex(artifact["bytecode"].removeprefix("0x"))
+    return Contract(name, abi, bytecode, artifact["compiler"], functions, events)
 
 
 @cache

@@ -1,6 +1,7 @@
 """The program `pi`: networks, pools and runs. Commands import what they need when they are called."""
 
 import json
+import secrets
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -9,7 +10,6 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from .errors import ConfigError, PiError, UsageError
-from .networks import DEV_DEPLOYER, LOCAL_CHAIN_ID, dev_key, write_deployment
 from .options import (
     HELP,
     LazyGroup,
@@ -19,7 +19,6 @@ from .options import (
     network_options,
     run,
     verbose_option,
-    yes_option,
 )
 
 if TYPE_CHECKING:
@@ -27,9 +26,12 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
+_INVITE_SECONDS = 7 * 24 * 3600
+
 _LAZY = {
     "demo": ("pi_sdk.demo:demo", "Run everything on this machine: chain, orchestrator, workers, validators."),
     "devnet": ("pi_sdk.devnet:devnet", "Start or stop a local chain with contracts and an orchestrator."),
+    "deploy": ("pi_sdk.deploy:deploy", "Deploy the contracts, or show what that would take and cost."),
     "run": ("pi_sdk.status:run_group", "Look at a run."),
     "doctor": ("pi_sdk.doctor:doctor", "Check tools, node, contracts, account, clock and ports."),
 }
@@ -57,57 +59,6 @@ def main() -> NoReturn:
     run(pi)
 
 
-# --- deploy -----------------------------------------------------------------------------------------------
-
-
-@pi.command()
-@network_options
-@account_options
-@click.option("--treasury", help="Receives slashes. [default: the account itself]")
-@click.option("--unbonding-time", type=click.IntRange(min=1), default=600, show_default=True, help="Seconds.")
-@yes_option
-@json_option
-@verbose_option
-def deploy(
-    network: str,
-    rpc_url: str | None,
-    account: str | None,
-    private_key: str | None,
-    treasury: str | None,
-    unbonding_time: int,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    """Deploy the six contracts.
-
-    On `local` the default account is anvil's first one, whose first six transactions give the addresses
-    that every program expects. Elsewhere the addresses are written to ./deployments/CHAIN_ID.json. With
-    --json: {"token": address, ...}.
-    """
-    from .client import Client
-
-    if network == "local" and not account and not private_key:
-        private_key = "0x" + dev_key(0).hex()
-    signer = chosen_account(account, private_key, network)
-    with Client(network, signer, rpc_url=rpc_url) as client:
-        if client.deployed():
-            raise PiError(f"the contracts are deployed on {network} already", "pi doctor shows where")
-        if client.chain_id == LOCAL_CHAIN_ID:
-            used = client.rpc.integer("eth_getTransactionCount", signer.address, "latest")
-            if signer.address != DEV_DEPLOYER or used:
-                raise PiError(
-                    "on a local chain the contracts must be the first transactions of anvil's account 0",
-                    "restart the chain, and deploy without --account and --private-key",
-                )
-        elif not yes and not as_json:
-            click.confirm(f"Deploy six contracts on {network} from {signer.address}?", abort=True, err=True)
-        deployment = client.deploy(treasury, unbonding_time)
-    if client.chain_id != LOCAL_CHAIN_ID:
-        click.echo(f"wrote {write_deployment(client.chain_id, deployment)}", err=True)
-    values = deployment.model_dump()
-    click.echo(json.dumps(values) if as_json else "\n".join(f"{k:<9} {v}" for k, v in values.items()))
-
-
 # --- pools ------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +74,8 @@ def pool() -> None:
 @click.option("--params", required=True, type=click.Path(path_type=Path), help="PoolParams, JSON.")
 @click.option("--store", required=True, help="URL of the store that will serve the pool's files.")
 @click.option("--fund", required=True, help="Tokens for the budget, such as 250 or 12.5.")
+@click.option("--requirements", default="", help="URL of what the pool asks for beyond its RunSpec.")
+@click.option("--invite-signer", help="Address whose invites let operators in. [default: the pool is open]")
 @json_option
 @verbose_option
 def create(
@@ -134,6 +87,8 @@ def create(
     params: Path,
     store: str,
     fund: str,
+    requirements: str,
+    invite_signer: str | None,
     as_json: bool,
 ) -> None:
     """Create a pool and fund it. With --json: {"pool_id": n, "run_spec": sha256}.
@@ -153,13 +108,60 @@ def create(
             raise PiError(
                 f"{signer.address} holds fewer than {fund} tokens", "nothing was created; lower --fund"
             )
-        pool_id = client.create_pool(run_spec, pool_params, store)
+        pool_id = client.create_pool(run_spec, pool_params, store, requirements, invite_signer)
         client.fund_pool(pool_id, amount)
     name = run_spec_hash(run_spec).hex()
     created = {"pool_id": pool_id, "run_spec": name}
     click.echo(
         json.dumps(created) if as_json else f"pool {pool_id}, RunSpec {name}, funded with {fund} tokens"
     )
+
+
+@pool.command()
+@click.argument("pool_id", type=click.IntRange(min=1))
+@click.argument("operator")
+@click.option(
+    "--nonce", type=click.IntRange(min=0), help="An invite of one nonce works once. [default: random]"
+)
+@click.option("--deadline", type=click.IntRange(min=1), help="Unix seconds. [default: a week from now]")
+@network_options
+@account_options
+@json_option
+@verbose_option
+def invite(
+    pool_id: int,
+    operator: str,
+    nonce: int | None,
+    deadline: int | None,
+    network: str,
+    rpc_url: str | None,
+    account: str | None,
+    private_key: str | None,
+    as_json: bool,
+) -> None:
+    """Sign an operator's invite to a pool, as the pool's invite signer.
+
+    Prints one word for `pi-worker join --invite`. Nothing is sent. With --json: {"invite", "pool_id",
+    "operator", "nonce", "deadline"}, the nonce as a string.
+    """
+    from .base import checksum
+    from .client import Client
+
+    operator = checksum(operator)
+    signer = chosen_account(account, private_key, network)
+    nonce = secrets.randbits(64) if nonce is None else nonce
+    with Client(network, signer, rpc_url=rpc_url) as client:
+        expected = client.pool(pool_id).invite_signer
+        if expected is None:
+            raise UsageError(f"pool {pool_id} is open", "its workers join without an invite")
+        if expected != signer.address:
+            raise UsageError(f"the invites of pool {pool_id} are signed by {expected}", "give its key")
+        if client.is_invite_used(pool_id, nonce):
+            raise UsageError(f"an invite with nonce {nonce} was used already", "choose another --nonce")
+        deadline = client.now() + _INVITE_SECONDS if deadline is None else deadline
+        text = client.sign_invite(pool_id, operator, nonce, deadline).to_text()
+    values = {"pool_id": pool_id, "operator": operator, "nonce": str(nonce), "deadline": deadline}
+    click.echo(json.dumps({"invite": text, **values}) if as_json else text)
 
 
 @pool.command("list")

@@ -4,9 +4,9 @@
         pool = client.create_pool(spec, params, "http://127.0.0.1:8700")
         client.fund_pool(pool, 100 * 10**18)
 
-Its methods stand in groups, one file each: `stakes.py`, `pools.py`, `rounds.py`, `court.py`, `events.py`.
-Every write waits for its receipt; a revert arrives as `ContractError` with the custom error's name, before
-anything is sent where possible.
+Its methods stand in groups, one file each: `stakes.py`, `pools.py`, `rounds.py`, `court.py`, `proofs.py`,
+`exits.py`, `events.py`. Every write waits for its receipt; a revert arrives as `ContractError` with the
+custom error's name, before anything is sent where possible.
 """
 
 from typing import Self
@@ -15,19 +15,17 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from .accounts import load_account
-from .base import checksum
-from .chain import CONTRACTS, contract
-from .court import CourtCalls
-from .errors import ChainError, PiError, WrongNetwork
+from .deployment import Plan
+from .errors import PiError, WrongNetwork
 from .events import EventCalls
+from .exits import ExitCalls
 from .networks import Deployment, get_network
-from .pools import PoolCalls
-from .rounds import RoundCalls
+from .proofs import ProofCalls
 from .rpc import Rpc
-from .tx import Call, Sender
+from .tx import Sender
 
 
-class Client(PoolCalls, RoundCalls, CourtCalls, EventCalls):
+class Client(ExitCalls, ProofCalls, EventCalls):
     """A connection to one network, as `account` or read only (`account=None`).
 
     `account` is a `LocalAccount`, the name of a keystore, or on the local chain a raw key as 0x and 64 hex
@@ -56,6 +54,7 @@ class Client(PoolCalls, RoundCalls, CourtCalls, EventCalls):
         self.poll = poll
         self._deployment = deployment or self.network.deployment
         self._pool_of_case = {}
+        self._fixed_of_pool = {}
         self.rpc = Rpc(self.network.rpc_url, patience)
         try:
             self._check_chain()
@@ -92,36 +91,38 @@ class Client(PoolCalls, RoundCalls, CourtCalls, EventCalls):
         """Whether the contracts have code on this chain."""
         if self._deployment is None:
             return False
-        return self.rpc.call("eth_getCode", self._deployment.court, "latest") != "0x"
+        return self.rpc.call("eth_getCode", self._deployment.proofs, "latest") != "0x"
 
-    def deploy(self, treasury: str | None = None, unbonding_time: int = 600) -> Deployment:
-        """Deploys the six contracts from this account and uses them from now on.
+    def deployment_plan(
+        self, treasury: str | None = None, unbonding_time: int = 600, guardian: str | None = None
+    ) -> Plan:
+        """What `deploy` would do now; sends nothing."""
+        return Plan.make(
+            self.sender.address,
+            self.rpc.integer("eth_getTransactionCount", self.sender.address, "pending"),
+            treasury=treasury,
+            guardian=guardian,
+            unbonding_time=unbonding_time,
+            block=self.block_number(),
+        )
+
+    def deploy(
+        self, treasury: str | None = None, unbonding_time: int = 600, guardian: str | None = None
+    ) -> Deployment:
+        """Deploys the contracts from this account and uses them from now on.
 
         Each is given the addresses of the others, predicted from the account's nonce: nothing else may send
-        from it meanwhile. `treasury` (default: this account) receives slashes; `unbonding_time` is in
-        seconds.
+        from it meanwhile. `treasury` (default: this account) receives slashes, `guardian` (default: this
+        account) may pause entry; `unbonding_time` is in seconds.
         """
-        sender = self.sender
-        treasury = checksum(treasury) if treasury else sender.address
-        nonce = self.rpc.integer("eth_getTransactionCount", sender.address, "pending")
-        plan = Deployment.from_nonce(sender.address, nonce, self.block_number())
-        arguments = {
-            "TestToken": (),
-            "NodeRegistry": (),
-            "StakeManager": (plan.token, plan.ledger, plan.court, treasury, unbonding_time),
-            "Rewards": (plan.token, plan.ledger, plan.court, treasury),
-            "RoundLedger": (plan.registry, plan.stakes, plan.rewards, plan.court),
-            "Court": (plan.registry, plan.stakes, plan.rewards, plan.ledger),
-        }
-        for name, field in CONTRACTS.items():
-            receipt = sender.send(Call(None, contract(name).creation(arguments[name])))
-            if checksum(receipt["contractAddress"]) != getattr(plan, field):
-                raise ChainError(
-                    f"{name} is not where it was predicted",
-                    "send nothing else from this account while it deploys",
-                )
-        self._deployment = plan
-        return plan
+        return self.carry_out(self.deployment_plan(treasury, unbonding_time, guardian))
+
+    def carry_out(self, plan: Plan) -> Deployment:
+        """Sends a deployment's transactions, which must be this account's next ones."""
+        for _ in plan.carry_out(self.sender.send):
+            pass
+        self._deployment = plan.contracts
+        return plan.contracts
 
 
 def _named(account: str, chain_id: int) -> LocalAccount:

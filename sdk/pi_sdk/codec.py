@@ -57,19 +57,54 @@ def leaf_hash(leaf: bytes | memoryview) -> bytes:
     return hashlib.sha256(b"\x00" + bytes(leaf)).digest()
 
 
+def _parents(nodes: list[bytes], level: int) -> list[bytes]:
+    """The level above `nodes`, which gains its padding node where their number is odd."""
+    if len(nodes) % 2:
+        nodes = [*nodes, _empty(level)]
+    return [
+        hashlib.sha256(b"\x01" + left + right).digest()
+        for left, right in zip(nodes[::2], nodes[1::2], strict=True)
+    ]
+
+
 def merkle_root(leaves: Iterable[bytes | memoryview]) -> bytes:
     """Root over leaves (raw bytes). The root of no leaves is 32 zero bytes."""
     nodes = [leaf_hash(leaf) for leaf in leaves]
     level = 0
     while len(nodes) > 1:
-        if len(nodes) % 2:
-            nodes.append(_empty(level))
-        nodes = [
-            hashlib.sha256(b"\x01" + left + right).digest()
-            for left, right in zip(nodes[::2], nodes[1::2], strict=True)
-        ]
+        nodes = _parents(nodes, level)
         level += 1
     return nodes[0] if nodes else ZERO
+
+
+def merkle_proof(leaves: Iterable[bytes | memoryview], index: int) -> list[bytes]:
+    """Siblings on the way from leaf `index` up to the root; ceil(log2(leaves)) of them."""
+    nodes = [leaf_hash(leaf) for leaf in leaves]
+    siblings: list[bytes] = []
+    while len(nodes) > 1:
+        level = len(siblings)
+        beside = index >> level ^ 1
+        siblings.append(nodes[beside] if beside < len(nodes) else _empty(level))
+        nodes = _parents(nodes, level)
+    return siblings
+
+
+_SumNode = tuple[bytes, int]
+
+
+def _sum_levels(leaves: Iterable[tuple[bytes, int]]) -> list[list[_SumNode]]:
+    """Nodes of a Merkle-sum tree, level by level, from the padded leaves up to its one top node."""
+    nodes = [(leaf_hash(chunk), total) for chunk, total in leaves]
+    while len(nodes) & (len(nodes) - 1):
+        nodes.append((ZERO, 0))
+    levels = [nodes]
+    while len(nodes) > 1:
+        nodes = [
+            (sha256(b"\x01" + a + x.to_bytes(16) + b + y.to_bytes(16)), x + y)
+            for (a, x), (b, y) in zip(nodes[::2], nodes[1::2], strict=True)
+        ]
+        levels.append(nodes)
+    return levels
 
 
 def merkle_sum_root(leaves: Iterable[tuple[bytes, int]]) -> tuple[bytes, int]:
@@ -79,25 +114,23 @@ def merkle_sum_root(leaves: Iterable[tuple[bytes, int]]) -> tuple[bytes, int]:
     as 16 bytes big-endian; padding nodes are (zero bytes, 0) at leaf level. The root is sha256(0x02 | top
     hash | top sum), so that it binds the total, whose integer square root is the update's norm.
     """
-    nodes = [(leaf_hash(chunk), total) for chunk, total in leaves]
-    if not nodes:
+    top = _sum_levels(leaves)[-1]
+    if not top:
         return ZERO, 0
-    while len(nodes) & (len(nodes) - 1):
-        nodes.append((ZERO, 0))
-    while len(nodes) > 1:
-        nodes = [
-            (sha256(b"\x01" + a + x.to_bytes(16) + b + y.to_bytes(16)), x + y)
-            for (a, x), (b, y) in zip(nodes[::2], nodes[1::2], strict=True)
-        ]
-    top, total = nodes[0]
-    return sha256(b"\x02" + top + total.to_bytes(16)), total
+    ((node, total),) = top
+    return sha256(b"\x02" + node + total.to_bytes(16)), total
+
+
+def merkle_sum_proof(leaves: Iterable[tuple[bytes, int]], index: int) -> list[tuple[bytes, int]]:
+    """Siblings (hash, sum) on the way from chunk `index` up to the top node; ceil(log2(chunks)) of them."""
+    return [nodes[index >> level ^ 1] for level, nodes in enumerate(_sum_levels(leaves)[:-1])]
 
 
 # --- hashes that the contracts compute too ------------------------------------------------------------------
 
 
-def _domain(name: str) -> bytes:
-    return keccak(text=f"pi-protocol/{name}/1")
+def _domain(name: str, version: int = 1) -> bytes:
+    return keccak(text=f"pi-protocol/{name}/{version}")
 
 
 def commitment_hash(
@@ -122,12 +155,14 @@ def commitment_hash(
     )
 
 
-def accumulate(accumulator: bytes, node: str, update_root: bytes, norm: int, width: int) -> bytes:
+def accumulate(
+    accumulator: bytes, node: str, start_root: bytes, update_root: bytes, norm: int, width: int
+) -> bytes:
     """`Hashes.accumulate`: extends a round's accumulator by one reveal."""
     return keccak(
         encode(
-            ["bytes32", "bytes32", "address", "bytes32", "uint128", "uint16"],
-            [_domain("accumulator"), accumulator, node, update_root, norm, width],
+            ["bytes32", "bytes32", "address", "bytes32", "bytes32", "uint128", "uint16"],
+            [_domain("accumulator", 2), accumulator, node, start_root, update_root, norm, width],
         )
     )
 
@@ -291,6 +326,29 @@ def node_authorization(chain_id: int, registry: str, operator: str, node: str, d
         "primaryType": "NodeAuthorization",
         "domain": {"name": "pi-protocol", "version": "1", "chainId": chain_id, "verifyingContract": registry},
         "message": {"operator": operator, "node": node, "deadline": deadline},
+    }
+
+
+def invite(chain_id: int, pools: str, pool_id: int, operator: str, nonce: int, deadline: int) -> dict:
+    """EIP-712 message by which a pool's invite signer lets an operator in (`Pools.join`)."""
+    return {
+        "types": {
+            "EIP712Domain": [
+                {"name": "name", "type": "string"},
+                {"name": "version", "type": "string"},
+                {"name": "chainId", "type": "uint256"},
+                {"name": "verifyingContract", "type": "address"},
+            ],
+            "Invite": [
+                {"name": "poolId", "type": "uint256"},
+                {"name": "operator", "type": "address"},
+                {"name": "nonce", "type": "uint256"},
+                {"name": "deadline", "type": "uint64"},
+            ],
+        },
+        "primaryType": "Invite",
+        "domain": {"name": "pi-protocol", "version": "1", "chainId": chain_id, "verifyingContract": pools},
+        "message": {"poolId": pool_id, "operator": operator, "nonce": nonce, "deadline": deadline},
     }
 
 

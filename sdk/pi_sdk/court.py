@@ -34,6 +34,11 @@ class CourtCalls(Calls):
 
     # --- verdicts -----------------------------------------------------------------------------------------
 
+    def capture_seed(self, pool_id: int, round: int) -> Receipt:
+        """Stores the pinned block's hash as the round's audit seed, or pins a new block where that one is out
+        of reach; `SeedNotReady` before the block is past. Nothing once the seed is stored."""
+        return self._write("Court", "captureSeed", pool_id, round)
+
     def commit_verdicts(self, pool_id: int, round: int, commitment: bytes) -> Receipt:
         return self._write("Court", "commitVerdicts", pool_id, round, commitment)
 
@@ -77,8 +82,14 @@ class CourtCalls(Calls):
         return self._write("Court", "revealVote", case_id, int(outcome), digest, salt)
 
     def resolve_case(self, case_id: int) -> Receipt:
-        """Ends a case when all votes are in or its time is over."""
+        """Moves a case on when all votes are in or its time is over: to its outcome, to a larger jury, or to
+        its end."""
         return self._write("Court", "resolveCase", case_id)
+
+    def appeal(self, case_id: int) -> Receipt:
+        """Takes a DECIDED case to the next jury and locks `appeal_bond`; for the operator of the side that
+        lost."""
+        return self._write("Court", "appeal", case_id)
 
     def case(self, case_id: int) -> CaseInfo:
         """`NotFound` for an unknown id."""
@@ -91,8 +102,12 @@ class CourtCalls(Calls):
         """Ids run from 1 to this."""
         return self._read("Court", "caseCount")
 
+    def open_cases(self, pool_id: int) -> int:
+        """How many cases of a pool have not ended."""
+        return self._read("Court", "openCases", pool_id)
+
     def jury_of(self, case_id: int) -> list[str]:
-        """Nodes of a case's jurors."""
+        """Nodes of a case's present jurors."""
         return self._read("Court", "juryOf", case_id)
 
     def case_about(self, pool_id: int, round: int, node: str) -> int:
@@ -105,4 +120,35 @@ class CourtCalls(Calls):
         """What `commit_vote` takes, for this chain and deployment."""
         return vote_hash(
             self.chain_id, self.deployment.court, case_id, checksum(juror), int(outcome), digest, salt
+        )
+
+    # --- reports ------------------------------------------------------------------------------------------
+
+    def report_absence(self, pool_id: int, round: int, index: int) -> Receipt:
+        """Punishes the seat at `index` that did not commit and reveal its verdicts about a final round."""
+        return self._write("Court", "reportAbsence", pool_id, round, index)
+
+    def report_absent_juror(self, case_id: int, level: int, index: int) -> Receipt:
+        """Punishes a juror who did not commit and open a vote, by its place on one of an ended case's
+        juries."""
+        return self._write("Court", "reportAbsentJuror", case_id, level, index)
+
+    def report_overturned_vote(self, case_id: int, level: int, index: int) -> Receipt:
+        """Punishes a juror whose opened vote the case's final outcome contradicts."""
+        return self._write("Court", "reportOverturnedVote", case_id, level, index)
+
+    def report_overturned_verdict(
+        self, pool_id: int, round: int, index: int, verdicts: Sequence[Verdict], salt: bytes, which: int
+    ) -> Receipt:
+        """Punishes the seat at `index` that accepted a slot which was convicted: its verdicts as it revealed
+        them, and the place of the wrong one."""
+        return self._write(
+            "Court",
+            "reportOverturnedVerdict",
+            pool_id,
+            round,
+            index,
+            [v.to_abi() for v in verdicts],
+            salt,
+            which,
         )

@@ -32,9 +32,10 @@ _WINDOWS = {
     "verdict_reveal_window": 30,
     "vote_window": 180,
     "vote_reveal_window": 30,
+    "appeal_window": 10,
 }
-"""Seconds. Every phase ends when all have acted; these only bound how long a dead process is waited for, and
-leave a busy machine time to replay what it must."""
+"""Seconds. Every phase but the time for an appeal ends when all have acted; these only bound how long a dead
+process is waited for, and leave a busy machine time to replay what it must."""
 
 
 @dataclass(frozen=True)
@@ -271,12 +272,9 @@ def _fund(demo: Demo, keys: dict[str, bytes]) -> None:
         for name, key in keys.items():
             address = Account.from_key(key).address
             jobs.append(pool.submit(client.sender.send, Call(address, value=10 * ETHER)))
-            if name == "creator" or name.endswith("operator"):
-                jobs.append(
-                    pool.submit(
-                        client.mint, address, 1_000_000 * TOKEN if name == "creator" else 1_000 * TOKEN
-                    )
-                )
+            if not name.endswith("node"):
+                amount = 1_000_000 * TOKEN if name == "creator" else 1_000 * TOKEN
+                jobs.append(pool.submit(client.mint, address, amount))
         for job in jobs:
             job.result()
 

@@ -20,11 +20,13 @@ from .errors import PiError, ToolMissing
 from .processes import Process, Processes, accepts, require_free
 from .types import TOKEN
 
-UNBONDING_SECONDS = 600
+UNBONDING_SECONDS = 1200
+"""Longer than all windows of a round and its cases together."""
 _ORCHESTRATOR = 1
 _CREATOR = 2
-_USERS = range(2, 10)
-"""Dev accounts that get test tokens; 0 deploys, 1 is the orchestrator's."""
+_USERS = range(1, 10)
+"""Dev accounts that get test tokens; 0 deploys, 1 is the orchestrator's, which stakes them behind its
+closes."""
 
 
 def program(name: str) -> Path:

@@ -13,12 +13,11 @@ from .errors import PiError
 from .processes import Process, Processes, session_pss
 from .recorder import Agent, Record, Recorder
 from .table import DRAINING, Clock, RunView
-from .types import CaseStatus
 
 _POLL = 0.5
 _PSS_EVERY = 2.0
 _STANDSTILL = 600
-"""Seconds without any event after which a run is given up; longer than all windows of a round together."""
+"""Seconds without any event after which a run is given up; longer than any window of the demo."""
 _FAREWELL = 45
 """Seconds that agents get after the last case to be paid and to end."""
 
@@ -117,6 +116,6 @@ class Follower:
                     raise PiError("no worker is left, and the run is not over", f"see {process.log}")
 
     def _is_drained(self) -> bool:
-        return all(self.client.is_final(self.pool_id, n) for n in range(self.rounds)) and all(
-            self.client.case(i).status != CaseStatus.OPEN for i in range(1, self.client.case_count() + 1)
+        return self.client.open_cases(self.pool_id) == 0 and all(
+            self.client.is_final(self.pool_id, n) for n in range(self.rounds)
         )

@@ -1,9 +1,9 @@
 """Networks by name, where our contracts are on them, and the well-known keys of a local development chain."""
 
-import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
@@ -19,31 +19,42 @@ DEV_DEPLOYER = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
 
 class Deployment(Model):
-    """Checksum addresses of the six contracts. `block` is where events begin; nothing of ours is older."""
+    """Checksum addresses of the contracts, in the order of deployment. `block` is where events begin; nothing
+    of ours is older."""
 
     token: str
     registry: str
     stakes: str
     rewards: str
+    pools: str
     ledger: str
     court: str
+    proofs: str
     block: int = 0
 
     @classmethod
     def from_nonce(cls, deployer: str, nonce: int, block: int = 0) -> "Deployment":
-        """The addresses that six CREATEs of `deployer` from `nonce` on give, in the deployment order."""
-        token, registry, stakes, rewards, ledger, court = (
-            create_address(deployer, nonce + i) for i in range(6)
-        )
-        return cls(
-            token=token,
-            registry=registry,
-            stakes=stakes,
-            rewards=rewards,
-            ledger=ledger,
-            court=court,
-            block=block,
-        )
+        """The addresses that CREATEs of `deployer` from `nonce` on give, in the deployment order."""
+        names = [name for name in cls.model_fields if name != "block"]
+        addresses = {name: create_address(deployer, nonce + i) for i, name in enumerate(names)}
+        return cls(**addresses, block=block)
+
+
+class DeploymentRecord(Model):
+    """A deployment file: what `pi deploy` has done on a network, enough to repeat and to verify it."""
+
+    version: Literal[1] = 1
+    chain_id: int
+    deployer: str
+    nonce: int
+    """Of the first of its transactions."""
+    contracts: Deployment
+    constructor_args: dict[str, str]
+    """ABI-encoded, 0x hex, by contract name."""
+    compiler: str
+    """solc's version."""
+    settings_hash: str
+    """sha256 of the compiler settings as canonical JSON (RFC 8785)."""
 
 
 class Network(Model):
@@ -78,9 +89,9 @@ NETWORKS = {
 def get_network(name: str, rpc_url: str | None = None) -> Network:
     """A network with its deployment (None where there is none yet). `rpc_url` replaces the public endpoint.
 
-    The deployment of a public chain is read from `./deployments/{chain_id}.json`, where `pi deploy` writes
-    it, else from the package. Raises `ConfigError` for an unknown name or a deployment file that does not
-    parse.
+    The deployment of a public chain is read from `./deployments/{chain_id}.json`, a `DeploymentRecord` that
+    `pi deploy` wrote, else from the package. Raises `ConfigError` for an unknown name or a deployment file
+    that does not parse.
     """
     if name not in NETWORKS:
         raise ConfigError(f"unknown network {name!r}", f"one of: {', '.join(NETWORKS)}")
@@ -90,7 +101,7 @@ def get_network(name: str, rpc_url: str | None = None) -> Network:
 
 
 def deployment_file(chain_id: int) -> Path:
-    """Where `pi deploy` writes the addresses of a public chain."""
+    """Where `pi deploy` writes what it did on a public chain."""
     return Path("deployments") / f"{chain_id}.json"
 
 
@@ -99,16 +110,16 @@ def _read_deployment(chain_id: int) -> Deployment | None:
     for source in (deployment_file(chain_id), packaged):
         if source.is_file():
             try:
-                return Deployment.model_validate_json(source.read_text())
+                return DeploymentRecord.model_validate_json(source.read_text()).contracts
             except ValueError as error:
                 raise ConfigError(f"{source} is no deployment file", "run pi deploy again") from error
     return None
 
 
-def write_deployment(chain_id: int, deployment: Deployment) -> Path:
-    path = deployment_file(chain_id)
+def write_deployment(record: DeploymentRecord) -> Path:
+    path = deployment_file(record.chain_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(deployment.model_dump(), indent=2) + "\n")
+    path.write_text(record.model_dump_json(indent=2) + "\n")
     return path
 
 

@@ -74,10 +74,10 @@ class Outcome:
         self.processes.check(self._started)
         measured = json.loads(self._started[1].log.read_text().splitlines()[-1])
         store = HttpStore(self.store_url)
-        sizes = {
-            name: len(store.get(name, _MAX_BLOB))
-            for name in {r["update_file"].removeprefix("0x") for r in of(recorder.records, "Revealed")}
-        }
+        revealed = of(recorder.records, "Revealed")
+        # in the confirm-only round there are no updates
+        files = {r["update_file"].removeprefix("0x") for r in revealed if int(r["reveal"]["update_root"], 16)}
+        sizes = {name: len(store.get(name, _MAX_BLOB)) for name in files}
         result = summary.build(
             client,
             pool_id,

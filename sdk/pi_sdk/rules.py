@@ -1,5 +1,5 @@
-"""What a pool is about, before anything is staked on it: its RunSpec and PoolParams, checked against the
-chain."""
+"""What a pool is about, before anything is staked on it: its RunSpec, checked against the hash, the
+PoolParams and the outer rule that are on chain."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,8 @@ def load_rules(
     """The pool's RunSpec by the hash that is on chain, and its PoolParams. With `copy`, a file, the spec is
     kept for the next start, which then needs no store.
 
-    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (the
-    two disagree)."""
+    Raises `NotFound` (unknown pool), `StoreError`, `MalformedArtifact` (not a RunSpec), `SpecMismatch` (what
+    is on chain says something else)."""
     expected = client.pool(pool_id).run_spec_hash
     if copy is not None and copy.exists() and sha256(copy.read_bytes()) == expected:
         data = copy.read_bytes()
@@ -42,6 +42,7 @@ def load_rules(
         raise SpecMismatch(f"pool {pool_id}'s RunSpec is not in canonical form", "choose another pool")
     params = client.pool_params(pool_id)
     params.check(spec)
+    client.outer_rule(pool_id).check(spec)
     if copy is not None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(data)

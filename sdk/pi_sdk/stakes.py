@@ -3,13 +3,12 @@
 from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
 
-from .base import Calls, checksum
+from .base import ZERO_ADDRESS, Calls, checksum
 from .codec import node_authorization
 from .errors import InsufficientFunds
 from .results import Receipt, StakeAccount
 
 _NODE_SIGNATURE_SECONDS = 600
-_ZERO = "0x" + "0" * 40
 
 
 class StakeCalls(Calls):
@@ -52,10 +51,15 @@ class StakeCalls(Calls):
         signed = node.sign_message(encode_typed_data(full_message=message))
         return self._write("NodeRegistry", "registerNode", node.address, deadline, bytes(signed.signature))
 
+    def revoke_node(self, node: str) -> Receipt:
+        """Gives up a node key of this operator, lost or leaked, for ever: it can enter no pool any more.
+        Where it is in already, `leave` and `leave_seat` take it out."""
+        return self._write("NodeRegistry", "revokeNode", checksum(node))
+
     def operator_of(self, node: str) -> str | None:
-        """The operator of a node key, or None when it is not registered."""
+        """The operator of a node key, revoked or not, or None when it is not registered."""
         operator = self._read("NodeRegistry", "operatorOf", checksum(node))
-        return None if operator == _ZERO else operator
+        return None if operator == ZERO_ADDRESS else operator
 
     # --- stakes -------------------------------------------------------------------------------------------
 

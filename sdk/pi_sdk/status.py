@@ -30,7 +30,7 @@ def status(pool_id: int, network: str, rpc_url: str | None, as_json: bool) -> No
 
     With --json: {"pool": {...}, "rounds", "now", "round": {...} | null, "members": [{"node", "operator",
     "status", "width", "missed", "bonded", "locked", "earned"}], "seats": [{...}], "closes": [{"round",
-    "root", "block"}]}; money in token wei.
+    "root", "poster", "block"}]}; money in token wei.
     """
     from .client import Client
 
@@ -51,7 +51,13 @@ def run_status(client: "Client", pool_id: int) -> dict[str, Any]:
         "members": [_member(client, pool_id, node) for node in client.nodes(pool_id)],
         "seats": [plain(seat) for seat in client.seats(pool_id)],
         "closes": [
-            {"round": e.args["round"], "root": e.args["root"].hex(), "block": e.block} for e in closes
+            {
+                "round": e.args["round"],
+                "root": e.args["root"].hex(),
+                "poster": e.args["poster"],
+                "block": e.block,
+            }
+            for e in closes
         ],
     }
 
@@ -64,7 +70,7 @@ def _member(client: "Client", pool_id: int, node: str) -> dict[str, Any]:
         "node": node,
         "operator": member.operator,
         "status": "convicted" if member.convicted else "left" if member.left_at else "in",
-        "width": member.width,
+        "width": member.next_width or member.width,
         "missed": member.missed,
         "bonded": account.bonded,
         "locked": account.locked,
@@ -75,7 +81,9 @@ def _member(client: "Client", pool_id: int, node: str) -> dict[str, Any]:
 def _text(values: dict[str, Any]) -> str:
     pool, round_ = values["pool"], values["round"]
     state = "ended" if pool["ended"] else pool["phase"]
-    lines = [f"pool {pool['id']}: {state}, {pool['next_round']} of {values['rounds']} rounds opened"]
+    opened = min(pool["next_round"], values["rounds"])
+    last = ", the confirm-only round is next or running" if pool["last"] and not pool["ended"] else ""
+    lines = [f"pool {pool['id']}: {state}, {opened} of {values['rounds']} rounds opened{last}"]
     if round_ and not pool["ended"]:
         for phase, name in ((Phase.COMMIT, "commit_deadline"), (Phase.REVEAL, "reveal_deadline")):
             if pool["phase"] == phase.name.lower():

@@ -10,6 +10,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from .chain import CONTRACTS
 from .client import Client
 from .recorder import Agent, Record, of
 from .types import RunSpec
@@ -32,6 +33,7 @@ _ONCE = {
     "VoteCommitted": "commit_vote",
     "VoteRevealed": "reveal_vote",
     "CaseResolved": "resolve_case",
+    "BondPosted": "post_bond",
     "Claimed": "claim",
 }
 
@@ -51,9 +53,9 @@ def build(
     """The summary, version 1. `update_bytes` maps the sha256 of each update file to its size in the store."""
     chain = [r for r in records if r["source"] == "chain"]
     params = client.pool_params(pool_id)
-    rounds = [
-        _round(n, records, agents, update_bytes, dense_bytes) for n in range(len(of(chain, "RoundClosed")))
-    ]
+    # the training rounds: the confirm-only round after them is never closed
+    closed = sorted({r["round"] for r in of(chain, "RoundClosed")})
+    rounds = [_round(n, records, agents, update_bytes, dense_bytes) for n in closed]
     losses = [r["val_loss"] for r in rounds if r["val_loss"] is not None]
     return {
         "version": 1,
@@ -77,9 +79,13 @@ def build(
 
 
 def _contracts(client: Client) -> dict[str, str]:
-    assert client.deployment is not None
-    names = ("token", "registry", "stakes", "rewards", "ledger", "court")
-    return {name: getattr(client.deployment, name) for name in names}
+    return {field: getattr(client.deployment, field) for field in CONTRACTS.values()}
+
+
+def _root(chain: Sequence[Record]) -> str:
+    """What a round came to, from its own records: the root of its last close, or the one that the next
+    round's votes put in its place."""
+    return (of(chain, "CloseOverruled") or of(chain, "RoundClosed"))[-1]["root"].removeprefix("0x")
 
 
 def _round(
@@ -105,7 +111,7 @@ def _round(
     steps["audit"] = max([ends[3], *verdicts]) - ends[3]
     return {
         "round": n,
-        "checkpoint_hash": of(chain, "RoundClosed")[0]["root"].removeprefix("0x"),
+        "checkpoint_hash": _root(chain),
         "included": [r["node"] for r in revealed if r["node"] not in excluded],
         "late": [r["node"] for r in of(chain, "RevealedLate")],
         "val_loss": losses[0]["loss"] if losses else None,
@@ -187,13 +193,12 @@ def _gas(client: Client, chain: Sequence[Record]) -> dict[str, Any]:
 
 
 def _money(client: Client, pool_id: int, chain: Sequence[Record]) -> dict[str, Any]:
-    """Where the pool's budget and the stakes are. `conserved` compares events, books and the custodians'
-    token balances.
+    """Where the pool's budget and the stakes are, close bonds included. `conserved` compares events, books
+    and the custodians' token balances.
 
     `paid` was claimed, `unpaid` is earned and not claimed yet, both without the treasury, whose pay is what
     convicted slots forfeited. `slashed_to` says who got the slashed stake.
     """
-    assert client.deployment is not None
     books = client.budget(pool_id)
     treasury = client.treasury()
     earners = {r["account"] for r in of(chain, "Credited")}
@@ -249,6 +254,7 @@ def timeline(
     chain = [r for r in records if r["source"] == "chain"]
     start = min(r["t"] for r in records)
     names = {a.node: a.name for a in agents}
+    closes = {r["round"]: r["t"] for r in of(chain, "RoundClosed")}
     return {
         "pool_id": pool_id,
         "name": spec.name,
@@ -269,10 +275,9 @@ def timeline(
         ],
         "genesis_loss": next((r["loss"] for r in of(records, "val_loss") if r["round"] == -1), None),
         "rounds": [
-            {"round": r["round"], "opened": r["t"] - start, "closed": c["t"] - start}
+            {"round": r["round"], "opened": r["t"] - start, "closed": closes[r["round"]] - start}
             for r in of(chain, "RoundOpened")
-            for c in of(chain, "RoundClosed")
-            if c["round"] == r["round"]
+            if r["round"] in closes
         ],
         "faults": [_fault(r, records, names) for r in of(chain, "CaseOpened")],
         "misses": [

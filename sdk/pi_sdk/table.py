@@ -13,8 +13,9 @@ from .recorder import Agent, Record
 from .types import TOKEN
 
 DRAINING = "draining verdicts"
+_CONFIRMING = "confirming the last checkpoint"
 FAULTS = {0: "no verdict", 1: "accepted", 2: "mismatch", 3: "withheld"}
-STATUS = {1: "open", 2: "convicted", 3: "acquitted", 4: "hung"}
+STATUS = {1: "open", 2: "convicted", 3: "acquitted", 4: "hung", 5: "decided"}
 
 
 def tokens(wei: int) -> str:
@@ -95,20 +96,29 @@ class RunView:
                 if row:
                     row.state = "seated"
                 return f"{self.name(r['node'])} took seat {r['seat']}"
+            case "RoundOpened" if r["round"] >= self.rounds:
+                return f"the confirm-only round opened for {r['expected']} workers"
             case "RoundOpened":
                 self.round, self.phase = r["round"], "training"
                 return f"round {r['round'] + 1} of {self.rounds} opened for {r['expected']} workers"
             case "Committed" if row:
                 row.state = "committed"
-            case "CommitPhaseEnded":
+            case "CommitPhaseEnded" if r["round"] < self.rounds:
                 self.phase = "revealing"
             case "Revealed" if row:
                 row.state = "revealed"
-            case "RevealsSealed":
+            case "RevealsSealed" if r["round"] < self.rounds:
                 self.phase = "closing"
             case "RoundClosed":
-                self.phase = "closed" if r["round"] + 1 < self.rounds else DRAINING
+                self.phase = "closed" if r["round"] + 1 < self.rounds else _CONFIRMING
                 return f"round {r['round'] + 1} closed, checkpoint {r['root'][:12]}"
+            case "CloseOverruled":
+                return f"the workers overruled the close of round {r['round'] + 1}: {r['root'][:12]}"
+            case "CloseDisproved":
+                return f"the close of round {r['round'] + 1} was proved wrong"
+            case "ClosePunished":
+                lost = f"{r['poster'][:10]} lost {tokens(r['slashed'])} of bond"
+                return f"{lost} behind the close of round {r['round'] + 1}"
             case "Missed":
                 if row:
                     row.state = "missed"
@@ -120,6 +130,14 @@ class RunView:
                 accuser, accused = self.name(r["accuser"]), self.name(r["node"])
                 what = f"a {FAULTS[r['fault']]} in round {r['round'] + 1}"
                 return f"case {r['case_id']}: {accuser} accuses {accused} of {what}"
+            case "CaseDecided":
+                found = "guilty" if r["guilty_outcome"] else "not guilty"
+                return f"case {r['case_id']}: the jury says {found}; time to appeal"
+            case "CaseEscalated":
+                return f"case {r['case_id']} goes to a jury of {len(r['jury'])}"
+            case "AbsencePunished" | "OverturnPunished":
+                why = "was absent" if r["event"] == "AbsencePunished" else "judged against the final outcome"
+                return f"{self.name(r['validator'])} {why}, slashed {tokens(r['slashed'])}"
             case "CaseResolved":
                 accused = self._cases.get(r["case_id"], {}).get("node", "")
                 verdict = f"{STATUS[r['status']]} {r['guilty']} to {r['innocent']}"

@@ -6,13 +6,20 @@ Hashes are bare lower-case hex of 32 bytes; money is integer token wei; windows 
 points.
 """
 
+import base64
+import binascii
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .errors import SpecMismatch, UsageError
+
 TOKEN = 10**18
 """Token wei in one token."""
+RING = 16
+"""Rounds that the chain keeps; older ones are final."""
 
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
@@ -34,11 +41,13 @@ class RecordStatus(IntEnum):
     """What became of a node's work in one round; `IRoundLedger.RecordStatus`."""
 
     NONE = 0
+    """Never revealed on time, or settled, or out of the ring."""
     COMMITTED = 1
-    REVEALED = 2
-    EXCLUDED = 3
-    CONTESTED = 4
-    SETTLED = 5
+    OUTVOTED = 2
+    """Started from another root than its round: unpaid, never judged."""
+    REVEALED = 3
+    EXCLUDED = 4
+    CONTESTED = 5
 
 
 class Outcome(IntEnum):
@@ -58,6 +67,8 @@ class CaseStatus(IntEnum):
     CONVICTED = 2
     ACQUITTED = 3
     HUNG = 4
+    DECIDED = 5
+    """A jury's outcome that can still be appealed against."""
 
 
 class Model(BaseModel):
@@ -80,6 +91,13 @@ class GptSpec(Model):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
+
+    @property
+    def parameters(self) -> int:
+        """Length of the flat parameter vector (`pi_train/layout.py`, counted without its names)."""
+        embeddings = (self.vocab + self.context) * self.width
+        block = 12 * self.width**2 + 2 * self.width  # attention 4, MLP 8 matrices of width^2; two norms
+        return embeddings + self.layers * block + self.width
 
 
 class Shard(Model):
@@ -209,7 +227,7 @@ class RunSpec(Model):
     audit: AuditSpec
     classes: tuple[DeterminismClass, ...] = Field(min_length=1)
     limits: tuple[ErrorLimit, ...] = Field(min_length=1)
-    max_width: int = Field(default=4, ge=1, le=256)
+    max_width: int = Field(default=4, ge=1, le=31)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -245,36 +263,48 @@ class RunSpec(Model):
         return next((p.limit for p in self.limits if (p.worker, p.validator) == (worker, validator)), None)
 
 
-class PoolParams(Model):
-    """The contract's `PoolParams`, field for field; explained in `interfaces/IRoundLedger.sol`."""
+Money = Annotated[int, Field(ge=0, lt=1 << 96)]
+"""Token wei."""
+Window = Annotated[int, Field(ge=1, lt=1 << 32)]
+"""Seconds."""
 
-    price_per_slot: int = Field(default=10**18, ge=0, lt=1 << 96)
-    stake_per_slot: int = Field(default=100 * 10**18, ge=0, lt=1 << 96)
-    seat_stake: int = Field(default=100 * 10**18, ge=0, lt=1 << 96)
-    verdict_fee: int = Field(default=10**17, ge=0, lt=1 << 96)
-    slash_conviction: int = Field(default=50 * 10**18, ge=0, lt=1 << 96)
-    slash_false_accusation: int = Field(default=50 * 10**18, ge=0, lt=1 << 96)
-    slash_miss: int = Field(default=10**18, ge=0, lt=1 << 96)
+
+class PoolParams(Model):
+    """The contract's `PoolParams`, field for field; explained in `interfaces/IPools.sol`."""
+
+    price_per_slot: Money = TOKEN
+    stake_per_slot: Money = 100 * TOKEN
+    max_slots: int = Field(default=16, ge=1, le=4096)
+    min_slots: int = Field(default=1, ge=1, le=4096)
+    min_seats: int = Field(default=1, ge=0, le=256)
+    max_width: int = Field(default=4, ge=1, le=31)
     orchestrator: Address
-    rounds: int = Field(ge=1, lt=1 << 32)
-    min_train_window: int = Field(default=5, ge=1, lt=1 << 32)
-    max_train_window: int = Field(default=120, ge=1, lt=1 << 32)
-    reveal_window: int = Field(default=30, ge=1, lt=1 << 32)
-    grace_window: int = Field(default=30, ge=1, lt=1 << 32)
-    verdict_window: int = Field(default=60, ge=1, lt=1 << 32)
-    verdict_reveal_window: int = Field(default=20, ge=1, lt=1 << 32)
-    vote_window: int = Field(default=60, ge=1, lt=1 << 32)
-    vote_reveal_window: int = Field(default=20, ge=1, lt=1 << 32)
-    max_slots: int = Field(default=16, ge=1, le=256)
-    max_width: int = Field(default=4, ge=1, le=256)
-    min_slots: int = Field(default=1, ge=1, le=256)
-    min_seats: int = Field(default=1, ge=0, lt=1 << 16)
-    verdict_budget: int = Field(default=64, ge=0, lt=1 << 16)
+    reveal_window: Window = 30
+    grace_window: Window = 30
+    rounds: int = Field(ge=1, lt=(1 << 24) - 2)
+    """Training rounds; a confirm-only round follows."""
+    slash_miss: Money = TOKEN
+    close_bond: Money = 100 * TOKEN
+    min_train_window: Window = 5
+    max_train_window: Window = 120
+    verdict_fee: Money = TOKEN // 10
+    seat_stake: Money = 100 * TOKEN
+    verdict_window: Window = 60
+    verdict_reveal_window: Window = 20
+    slash_false_accusation: Money = 50 * TOKEN
+    slash_absence: Money = TOKEN
     audit_rate: int = Field(default=3000, ge=0, le=10_000)
     probation: int = Field(default=2, ge=0, lt=1 << 16)
-    finder_fee: int = Field(default=500, ge=0, le=2000)
+    verdict_budget: int = Field(default=64, ge=0, lt=1 << 16)
     auditors: int = Field(default=2, ge=1, le=4)
     jury_size: int = Field(default=3, ge=1, le=16)
+    slash_conviction: Money = 50 * TOKEN
+    slash_overturned: Money = 5 * TOKEN
+    vote_window: Window = 60
+    vote_reveal_window: Window = 20
+    appeal_bond: Money = 20 * TOKEN
+    appeal_window: Window = 30
+    finder_fee: int = Field(default=500, ge=0, le=2000)
 
     def to_abi(self) -> tuple:
         """The values in the struct's order."""
@@ -286,21 +316,117 @@ class PoolParams(Model):
 
     def check(self, spec: RunSpec) -> None:
         """Raises `SpecMismatch` when a RunSpec and these params disagree."""
-        from .errors import SpecMismatch
-
-        for name, mine, theirs in (
-            ("rounds", self.rounds, spec.rounds),
-            ("max_width", self.max_width, spec.max_width),
-        ):
-            if mine != theirs:
-                raise SpecMismatch(
-                    f"{name} is {mine} in the pool and {theirs} in its RunSpec",
-                    "do not join this pool: its creator published two different rules",
-                )
+        _agree((name, getattr(self, name), getattr(spec, name)) for name in ("rounds", "max_width"))
 
     def reserve_per_round(self) -> int:
-        """Token wei that opening a round sets aside."""
+        """Token wei that opening a training round sets aside."""
         return self.price_per_slot * self.max_slots + self.verdict_fee * self.verdict_budget
+
+    def case_seconds(self) -> int:
+        """How long a case can take at most, from its opening on: three juries and two times for an appeal."""
+        return 3 * (self.vote_window + self.vote_reveal_window) + 2 * self.appeal_window
+
+    def total_windows(self) -> int:
+        """All windows of a round and its cases together, in seconds; stakes must unbond for at least that
+        long."""
+        round_ = self.max_train_window + self.reveal_window + self.grace_window
+        return round_ + self.verdict_window + self.verdict_reveal_window + self.case_seconds()
+
+
+_CODEC_IDS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3}
+"""As in the header of an update file."""
+_RULE_IDS = {"sgd": 0, "nesterov": 1}
+
+
+class OuterRule(Model):
+    """What the contracts know of the outer step, to judge a posted checkpoint; explained in
+    `interfaces/IPools.sol`."""
+
+    codec: int = Field(ge=1, le=3)
+    k: int = Field(ge=0, le=4096)
+    """Values kept per chunk; 0 for the dense codecs."""
+    max_step: int = Field(ge=1, le=1 << 31)
+    rule: int = Field(ge=0, le=1)
+    """0 sgd, 1 nesterov."""
+    lr: Q16
+    momentum: Q16
+    parameters: int = Field(ge=1, le=1 << 40)
+    """Length of the flat parameter vector."""
+
+    @classmethod
+    def from_spec(cls, spec: RunSpec) -> Self:
+        """What a RunSpec says."""
+        return cls(
+            codec=_CODEC_IDS[spec.codec.name],
+            k=spec.codec.k if spec.codec.name == "sparse-2bit" else 0,
+            max_step=spec.codec.max_step,
+            rule=_RULE_IDS[spec.outer.rule],
+            lr=spec.outer.lr,
+            momentum=spec.outer.momentum,
+            parameters=spec.model.parameters,
+        )
+
+    def to_abi(self) -> tuple:
+        """The values in the struct's order."""
+        return tuple(self.model_dump().values())
+
+    def check(self, spec: RunSpec) -> None:
+        """Raises `SpecMismatch` when this is not what a RunSpec says."""
+        theirs = OuterRule.from_spec(spec).model_dump()
+        _agree((f"outer {name}", mine, theirs[name]) for name, mine in self.model_dump().items())
+
+
+def _agree(values: Iterable[tuple[str, int, int]]) -> None:
+    """(name, the pool's, the RunSpec's) must be equal, else `SpecMismatch`."""
+    for name, pools, specs in values:
+        if pools != specs:
+            raise SpecMismatch(
+                f"{name} is {pools} in the pool and {specs} in its RunSpec",
+                "do not join this pool: its creator published two different rules",
+            )
+
+
+_INVITE_PREFIX = "pi-invite-"
+_MAX_SIGNATURE = 1024
+"""Bytes. A key's signature has 65; a wallet contract chooses its own."""
+
+
+class Invite(Model):
+    """A pool's permission for one operator to bring nodes; the contract's `Invite`, made by
+    `Client.sign_invite`."""
+
+    nonce: int = Field(ge=0, lt=1 << 256)
+    deadline: int = Field(ge=0, lt=1 << 64)
+    """Unix seconds."""
+    signature: bytes = Field(max_length=_MAX_SIGNATURE)
+
+    def to_abi(self) -> tuple:
+        return self.nonce, self.deadline, self.signature
+
+    def to_text(self) -> str:
+        """One word without spaces: a prefix, then nonce, deadline and signature in URL-safe base64."""
+        data = self.nonce.to_bytes(32) + self.deadline.to_bytes(8) + self.signature
+        return _INVITE_PREFIX + base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The inverse; `UsageError` for anything else."""
+        word = text.strip()
+        body = word.removeprefix(_INVITE_PREFIX)
+        hint = "give the whole line that pi pool invite printed"
+        if body == word or len(body) > 2 * (40 + _MAX_SIGNATURE):
+            raise UsageError("this is no invite", hint)
+        try:
+            data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise UsageError("this invite is damaged", hint) from error
+        if not 40 < len(data) <= 40 + _MAX_SIGNATURE:
+            raise UsageError("this invite is not complete", hint)
+        return cls(nonce=int.from_bytes(data[:32]), deadline=int.from_bytes(data[32:40]), signature=data[40:])
+
+
+NO_INVITE = (0, 0, b"")
+"""The contract's `Invite` for an open pool."""
 
 
 class Reveal(Model):

@@ -21,14 +21,15 @@ from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore
-from pi_sdk.types import TOKEN, DeterminismClass, PoolParams, RunSpec
+from pi_sdk.types import TOKEN, DeterminismClass, Invite, PoolParams, RunSpec
 from pi_train import determinism
 from pi_train.data import load_corpus
 
 from .evidence import EvidenceServer
+from .following import Following
 from .journal import Journal
 from .membership import Membership
-from .rounds import ON_TIME, RoundWorker
+from .rounds import RoundWorker, is_expected
 from .trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Convicted(PiError):
 
 
 class Agent:
-    """One node working in one pool. `connect` makes a further, read-only client; `node_gas` is wei."""
+    """One node working in one pool. `connect` makes a further, read-only client; `node_gas` is wei; no
+    `width` means 1 for a new member, and what it declared for one that is in."""
 
     def __init__(
         self,
@@ -54,7 +56,8 @@ class Agent:
         connect: Callable[[], Client],
         home: Path,
         trainer: Trainer,
-        width: int,
+        width: int | None,
+        invite: Invite | None,
         node_gas: int,
         faucet: bool,
     ):
@@ -66,6 +69,7 @@ class Agent:
         self.home = home
         self.trainer = trainer
         self.width = width
+        self.invite = invite
         self.node_gas = node_gas
         self.faucet = faucet
         self.events = EventLog(home)
@@ -87,7 +91,7 @@ class Agent:
             cls = determinism.admitted(spec)[0]
             log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
             if not is_in:
-                self.member.check(params, width=self.width, faucet=self.faucet)
+                self.member.check(params, width=self.width or 1, faucet=self.faucet)
                 determinism.pin(
                     cls
                 )  # before money moves. Who comes back may have to reveal before torch is here
@@ -98,6 +102,16 @@ class Agent:
         journal = Journal(self.home / f"pool-{self.pool_id}")
         evidence = EvidenceServer(
             self.connect, store, spec, journal, self.events, pool_id=self.pool_id, node=self.node.address
+        )
+        self.following = Following(
+            chain=self.chain,
+            store=store,
+            events=self.events,
+            journal=journal,
+            spec=spec,
+            pool_id=self.pool_id,
+            node=self.node.address,
+            expected=is_expected,
         )
         self.rounds = RoundWorker(
             chain=self.chain,
@@ -113,6 +127,7 @@ class Agent:
             pool_id=self.pool_id,
             node=self.node.address,
             stop=self.stop,
+            following=self.following,
         )
         with self._signals():
             self._join(params)
@@ -125,7 +140,9 @@ class Agent:
                 evidence.stop()
 
     def _join(self, params: PoolParams) -> None:
-        new = self.member.ensure(params, width=self.width, node_gas=self.node_gas, faucet=self.faucet)
+        new = self.member.ensure(
+            params, width=self.width, invite=self.invite, node_gas=self.node_gas, faucet=self.faucet
+        )
         member = self.member.info()
         assert member is not None
         self.events.write(
@@ -133,7 +150,7 @@ class Agent:
             pool=self.pool_id,
             node=self.node.address,
             operator=member.operator,
-            width=member.width,
+            width=member.next_width,
             resumed=not new,
         )
         log.info(
@@ -141,18 +158,18 @@ class Agent:
             self.node.address,
             "joined" if new else "goes on in",
             self.pool_id,
-            member.width,
+            member.next_width,
             member.active_from,
         )
 
     def _watch_old_rounds(self) -> None:
         """After a restart: rounds that were revealed before it may still be audited."""
+        self.following.log.refresh()
         for round_ in self.rounds.journal.rounds():
-            record = self.chain.record(self.pool_id, round_, self.node.address)
-            if record.status in ON_TIME:
-                entry = self.rounds.committed_entry(round_, record)
-                if entry is not None:
-                    self.rounds.evidence.add(entry)
+            mine = self.following.log.revealed_by(round_, self.node.address)
+            entry = self.rounds.journal.load(round_)
+            if mine and entry and entry.reveal() == mine.reveal and not entry.confirms_only:
+                self.rounds.evidence.add(entry)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -207,15 +224,15 @@ class Agent:
         member = self.member.info()
         assert member is not None
         if member.convicted:
-            self.stop.set()  # nothing new; what is committed is still revealed, since the others wait for it
+            self.stop.set()
         if not self.stop.is_set():  # who leaves must not depend on the store any more
-            self.rounds.follow(pool, member)
+            self.following.follow(pool, member)
             if pool.next_round > self._fuelled:
                 self.member.top_up(self.node_gas)
                 self._fuelled = pool.next_round
-        if self.rounds.work(pool, member):
+        if not member.convicted and self.rounds.work(pool, member):
             return None
-        if self.stop.is_set() or pool.ended or member.left_at:
+        if self.stop.is_set() or pool.ended or not self.member.is_in(member):
             return self._wind_down(pool, member)
         return None
 
@@ -227,6 +244,7 @@ class Agent:
         if not self._ended_by or (member.convicted and self._ended_by != "convicted"):
             self._ended_by = self._why(pool, member)
             self._say_slashes(member)
+            self.following.punish_overruled()
             if evidence.unserved():
                 log.info("rounds %s may still be audited: staying until that is drawn", evidence.unserved())
         if self.member.leave():
@@ -263,7 +281,7 @@ class Agent:
         if member.convicted:
             log.error("convicted: this node is out of the pool, and its later pay is forfeited")
             return "convicted"
-        if member.left_at and member.missed >= 2:
+        if not self.member.is_in(member) and member.missed >= 2:
             log.error("taken out of the pool after %d rounds missed in a row; join again", member.missed)
             return "evicted"
         if pool.ended:
@@ -287,15 +305,16 @@ class Agent:
         try:
             if not info.sealed_at and now > info.reveal_deadline + NUDGE_AFTER:
                 self.chain.seal_reveals(self.pool_id)
-            elif info.sealed_at and info.seed == ZERO and now > info.sealed_at + NUDGE_AFTER:
-                self.chain.capture_seed(self.pool_id, round_)
+            elif info.sealed_at and now > info.sealed_at + NUDGE_AFTER:
+                if self.chain.verdict_round(self.pool_id, round_).seed == ZERO:
+                    self.chain.capture_seed(self.pool_id, round_)
         except ContractError as error:
             log.debug("round %d: %s", round_, error)  # somebody else was first
 
     def _summary(self, claimed: int, locked: int) -> str:
         words = {"ended": "the run is over", "evicted": "taken out of the pool"}
         done = f"{words.get(self._ended_by, 'left the pool')}: {self.rounds.revealed} rounds revealed"
-        parts = [done, f"{self.rounds.missed} missed", f"{claimed / TOKEN:g} tokens claimed"]
+        parts = [done, f"{self.following.missed} missed", f"{claimed / TOKEN:g} tokens claimed"]
         if locked:
             rounds = ", ".join(map(str, self.rounds.evidence.pending())) or "the last ones"
             parts.append(

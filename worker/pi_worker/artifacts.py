@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from pi_sdk.client import Client
-from pi_sdk.errors import MalformedArtifact, NotFound, StoreError, UsageError
+from pi_sdk.errors import BlobNotFound, MalformedArtifact, StoreError, UsageError
 from pi_sdk.store import HttpStore
 from pi_sdk.types import Reveal, RunSpec
 from pi_train.codecs import UpdateFile, max_update_bytes
@@ -18,6 +18,7 @@ PEER_DEADLINE = 30.0
 """Seconds that a store named by a peer may take for one update."""
 OVERLAP = 64
 """Blocks that are read again."""
+_EVENTS = ("RoundOpened", "Revealed", "Excluded", "RoundClosed", "CloseDisproved", "CloseOverruled")
 
 
 @dataclass(frozen=True)
@@ -41,43 +42,65 @@ class Closed:
 
 @dataclass
 class PoolLog:
-    """A pool's reveals, exclusions and closes by round, as the chain's events tell them.
+    """What a pool's rounds led to, by round, as the chain's events tell it.
 
-    `refresh` reads them anew from a little before the last round that was `done`: a node that restarts may
-    have lost its latest blocks, and what stood in them did not happen.
-    """
+    `refresh` reads them anew from a little before what is still needed: a node that restarts may have lost
+    its latest blocks, and what stood in them did not happen."""
 
     client: Client
     pool_id: int
     from_block: int = 0
+    opened: dict[int, bytes] = field(default_factory=dict)
+    """The root that was posted when the round opened."""
     revealed: dict[int, list[Announced]] = field(default_factory=dict)
     excluded: dict[int, dict[str, int]] = field(default_factory=dict)
     """Round -> node -> reason code of the close."""
     closed: dict[int, Closed] = field(default_factory=dict)
+    """The latest close of each round; none while a disproved one waits for another."""
+    overruled: dict[int, bytes] = field(default_factory=dict)
+    """Round -> the root that the next round's votes put in the place of the posted one."""
 
     def refresh(self) -> None:
-        events = self.client.events(
-            from_block=self.from_block, pool_id=self.pool_id, names=["Revealed", "Excluded", "RoundClosed"]
-        )
-        self.revealed, self.excluded, self.closed = {}, {}, {}
+        events = self.client.events(from_block=self.from_block, pool_id=self.pool_id, names=_EVENTS)
+        self.opened, self.revealed, self.excluded, self.closed, self.overruled = {}, {}, {}, {}, {}
         for event in events:
             args, round_ = event.args, event.args["round"]
-            if event.name == "Revealed":
-                self.revealed.setdefault(round_, []).append(_announced(args))
-            elif event.name == "Excluded":
-                self.excluded.setdefault(round_, {})[args["node"]] = args["reason"]
-            else:
-                self.closed[round_] = Closed(args["root"], args["checkpoint_file"].hex(), event.block)
+            match event.name:
+                case "RoundOpened":
+                    self.opened[round_] = args["start_root"]
+                case "Revealed":
+                    self.revealed.setdefault(round_, []).append(_announced(args))
+                case "Excluded":
+                    self.excluded.setdefault(round_, {})[args["node"]] = args["reason"]
+                case "RoundClosed":
+                    self.closed[round_] = Closed(args["root"], args["checkpoint_file"].hex(), event.block)
+                case "CloseDisproved":
+                    self.closed.pop(round_, None)
+                    self.excluded.pop(round_, None)
+                case "CloseOverruled":
+                    self.overruled[round_] = args["root"]
 
     def done(self, round_: int) -> None:
-        """Nothing before this round's opening is needed any more."""
-        if round_ - 1 in self.closed:
-            self.from_block = max(0, self.closed[round_ - 1].block - OVERLAP)
+        """Nothing before the opening of the round before this one is needed any more."""
+        if round_ - 2 in self.closed:
+            self.from_block = max(0, self.closed[round_ - 2].block - OVERLAP)
+
+    def start_of(self, round_: int) -> bytes:
+        """The root that a sealed round starts from, after the vote about it."""
+        return self.overruled.get(round_ - 1, self.opened[round_])
 
     def included(self, round_: int) -> list[Announced]:
-        """The on-time reveals of a closed round without those that its close excluded, in order."""
-        out = self.excluded.get(round_, {})
-        return [a for a in self.revealed.get(round_, []) if a.node not in out]
+        """The on-time reveals of a closed round that started from its root, without those that its close
+        excluded, in order.
+        """
+        start, out = self.start_of(round_), self.excluded.get(round_, {})
+        return [
+            a for a in self.revealed.get(round_, []) if a.reveal.start_root == start and a.node not in out
+        ]
+
+    def revealed_by(self, round_: int, node: str) -> Announced | None:
+        """What a node revealed on time in a round."""
+        return next((a for a in self.revealed.get(round_, []) if a.node == node), None)
 
 
 def _announced(args: dict) -> Announced:
@@ -110,16 +133,23 @@ class Checkpoints:
         return self._download(self.spec.genesis_file, bytes.fromhex(self.spec.genesis_root))
 
     def posted(self, round_: int) -> Checkpoint:
-        """C_round from the file that the close before it named, verified against the root on chain."""
+        """C_round as the chain has it: from the file that the close before it named, verified against the
+        root. Where the votes replaced that root no file is named, and it is recomputed from the round
+        before."""
         if round_ == 0:
             return self.genesis()
         if round_ - 1 not in self.log.closed:
-            raise NotFound(f"round {round_ - 1} has not been closed")
+            raise BlobNotFound(f"round {round_ - 1} has not been closed")
         closed = self.log.closed[round_ - 1]
-        return self._download(closed.file, closed.root)
+        if round_ - 1 not in self.log.overruled:
+            return self._download(closed.file, closed.root)
+        checkpoint = self.recompute(round_ - 1, self.posted(round_ - 1))
+        if checkpoint.root() != self.log.overruled[round_ - 1]:
+            raise BlobNotFound(f"the checkpoint that replaced the result of round {round_ - 1} is nowhere")
+        return checkpoint
 
     def recompute(self, round_: int, checkpoint: Checkpoint) -> Checkpoint:
-        """C_{round+1} from C_round and the updates that the close of `round` included.
+        """C_{round+1} from C_round, as the chain has it, and the updates that the close of `round` included.
 
         Raises `StoreError` when an update is not to be had, `MalformedArtifact` when one is included that
         should not be.

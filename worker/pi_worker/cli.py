@@ -3,6 +3,7 @@ nor web3.
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,7 +47,8 @@ def cli(ctx: click.Context) -> None:
     pi-worker join --pool 1 --account me      register, stake, join, and work until the run ends
     pi-worker status --pool 1                 stake, rounds, pay, and what is locked until when
     pi-worker claim --pool 1 --account me     collect what was earned
-    pi-worker leave --pool 1 --account me     leave the pool and free the stake
+    pi-worker leave --pool 1 --account me     leave the pool and free the stake; --withdraw also takes it out
+    pi-worker appeal 7 --pool 1 --account me  take a conviction to a larger jury
 
     The operator key (--account) holds the stake and is paid; the node key (made in --home) signs the work. A
     node that has joined needs no operator key any more. Ctrl-C leaves the pool cleanly: a committed round is
@@ -62,8 +64,12 @@ def cli(ctx: click.Context) -> None:
 @cli.command()
 @agent_options
 @click.option(
-    "--width", type=click.IntRange(min=1), default=1, show_default=True, help="Slots to work on per round."
+    "--width",
+    type=click.IntRange(min=1),
+    show_default="1, or what the node declared before",
+    help="Slots to work on per round, from the next one on.",
 )
+@click.option("--invite", metavar="TEXT", help="The pool's permission, where it is not open to everybody.")
 @click.option(
     "--node-gas",
     type=click.FloatRange(min=0),
@@ -73,12 +79,15 @@ def cli(ctx: click.Context) -> None:
 )
 @click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
 @click.option("--cheat", type=click.Choice(CHEATS), hidden=True)
-def join(width: int, node_gas: float, faucet: bool, cheat: str | None, **keys: Any) -> None:
+def join(
+    width: int | None, invite: str | None, node_gas: float, faucet: bool, cheat: str | None, **keys: Any
+) -> None:
     """Join a pool and work until the run ends or Ctrl-C."""
     # For research on the audits there is also --cheat half-steps|copy|wrong-shard: see cheats.py.
     with _node(**keys) as member:
         from pi_sdk.accounts import only_one
         from pi_sdk.client import Client
+        from pi_sdk.types import Invite
 
         from .agent import Agent
         from .trainer import trainer
@@ -93,6 +102,7 @@ def join(width: int, node_gas: float, faucet: bool, cheat: str | None, **keys: A
                 home=keys["home"],
                 trainer=trainer(cheat),
                 width=width,
+                invite=Invite.from_text(invite) if invite else None,
                 node_gas=int(node_gas * 10**18),
                 faucet=faucet,
             )
@@ -105,9 +115,10 @@ def join(width: int, node_gas: float, faucet: bool, cheat: str | None, **keys: A
 def status(as_json: bool, **keys: Any) -> None:
     """Show stake, membership, rounds and pay of this node.
 
-    --json prints one object: pool, node, operator, member, width, active_from, left_at, missed, convicted,
-    rounds [{round, status, final, final_by, case}], locked, locked_until, stake {bonded, locked, unbonding,
-    ready_at, open_cases}, claimable, total_earned, gas. Amounts are in wei, times in unix seconds.
+    --json prints one object: pool, node, operator, member, width, next_width, change_at, accrued,
+    active_from, left_at, missed, convicted, rounds [{round, status, final, final_by, case}], locked,
+    locked_until, stake {bonded, locked, unbonding, ready_at, open_cases}, claimable, total_earned, gas.
+    Amounts are in wei, times in unix seconds.
     """
     with _node(**keys) as member:
         from .standing import lines, standing
@@ -120,13 +131,14 @@ def status(as_json: bool, **keys: Any) -> None:
 @agent_options
 @json_option
 def claim(as_json: bool, **keys: Any) -> None:
-    """Settle this node's final rounds and pay the operator everything that it has earned.
+    """Settle the final rounds of all the operator's nodes in the pool, and pay out everything that it has
+    earned.
 
     --json prints {"claimed": token wei, "operator": address}.
     """
     with _node(**keys) as member:
         operator = member.require_operator()
-        member.settle()
+        member.settle_all()
         amount = member.claim()
         done = {"claimed": amount, "operator": operator.address}
         click.echo(
@@ -139,15 +151,15 @@ def claim(as_json: bool, **keys: Any) -> None:
 @click.option("--withdraw", is_flag=True, help="Also claim, and take out the stake that is free.")
 @json_option
 def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
-    """Leave the pool, settle, and free the stake as far as its rounds are final. To be repeated for the rest.
+    """Leave the pool, settle, and free the stake as far as its rounds are over. With --withdraw, everything
+    that is owed is taken out, as far as it can be now. To be repeated for the rest: it says what remains,
+    and when.
 
-    --json prints {"left", "locked", "locked_until", "claimed", "unbonding", "ready_at", "withdrawn"}: whether
-    this call left, and token wei or unix seconds.
+    --json prints {"left", "locked", "locked_until", "claimed", "unbonding", "ready_at", "withdrawn", "done"}:
+    whether this call left, token wei or unix seconds, and whether nothing remains.
     """
     with _node(**keys) as member:
         from pi_sdk.accounts import only_one
-
-        from .standing import standing
 
         if withdraw:
             member.require_operator()
@@ -156,30 +168,50 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
             left = member.leave()
             locked = member.settle_and_release()
         claimed, withdrawn = (member.claim(), member.withdraw()) if withdraw else (0, 0)
-        found = standing(member.chain, member.pool_id, member.node.address)
+        found = member.chain.exit_state(member.pool_id, member.node.address)
         stake = found.stake
         done = {
             "left": left,
             "locked": locked,
-            "locked_until": found.locked_until,
+            "locked_until": found.unlocks_by if locked else None,
             "claimed": claimed,
             "unbonding": stake.unbonding if stake else 0,
             "ready_at": stake.ready_at if stake and stake.unbonding else None,
             "withdrawn": withdrawn,
+            "done": not locked and not (withdraw and stake and stake.unbonding),
         }
-        click.echo(json.dumps(done) if as_json else "\n".join(_left_lines(done)))
+        click.echo(json.dumps(done) if as_json else "\n".join(_left_lines(done, found.open_cases)))
 
 
-def _left_lines(done: dict[str, Any]) -> list[str]:
+def _left_lines(done: dict[str, Any], cases: Sequence[int]) -> list[str]:
     from pi_sdk.participant import clock, money_lines
 
     out = ["left the pool" if done["left"] else "was out of the pool already"]
     if done["locked"]:
-        until = f" until its rounds are final, by {clock(done['locked_until'])} if no case comes up"
-        out.append(f"{done['locked'] / TOKEN:g} tokens stay locked{until}: run this again then")
+        until = f" until its rounds are over, by {clock(done['locked_until'])}: run this again then"
+        out.append(f"{done['locked'] / TOKEN:g} tokens stay locked{until}")
+        out += [f"case {number} is open: pi-worker status" for number in cases]
     else:
         out.append("no stake is locked in this pool any more")
     return out + money_lines(done["claimed"], done["withdrawn"], done["unbonding"], done["ready_at"])
+
+
+@cli.command()
+@click.argument("case", type=click.IntRange(min=1))
+@agent_options
+@json_option
+def appeal(case: int, as_json: bool, **keys: Any) -> None:
+    """Take a case that was decided against this operator to a larger jury.
+
+    Stakes and locks the pool's appeal bond, which is lost when the outcome stays the same. The evidence
+    should be in the store by then: a running pi-worker join puts it there.
+
+    --json prints {"case", "bond"}: the case's number, token wei.
+    """
+    with _node(**keys) as member:
+        bond = member.appeal(case)
+        text = f"case {case} goes to the next jury; {bond / TOKEN:g} tokens are locked until it has decided"
+        click.echo(json.dumps({"case": case, "bond": bond}) if as_json else text)
 
 
 def _node(**keys: Any) -> "AbstractContextManager[Membership]":

@@ -105,11 +105,11 @@ class EvidenceServer(threading.Thread):
                 self._serve(client, entry)
 
     def _is_over(self, client: Client, round_: int) -> bool:
-        """Final, and no jury is at work on this slot."""
+        """Final, and no jury is at work on this slot or can be called once more."""
         if not client.is_final(self.pool_id, round_):
             return False
         case_id = client.case_about(self.pool_id, round_, self.node)
-        return case_id == 0 or client.case(case_id).status != CaseStatus.OPEN
+        return case_id == 0 or client.case(case_id).status not in (CaseStatus.OPEN, CaseStatus.DECIDED)
 
     def _forget(self, client: Client, round_: int) -> None:
         with self._lock:
@@ -122,13 +122,13 @@ class EvidenceServer(threading.Thread):
         self.journal.prune(round_, keep)
 
     def _serve(self, client: Client, entry: Entry) -> None:
+        seed = client.verdict_round(self.pool_id, entry.round).seed
         if entry.round not in self._served:
             self.journal.make_borders_durable(entry.round)
-            if client.round(self.pool_id, entry.round).seed == ZERO:
+            if seed == ZERO:
                 return
         self._offer(entry.update, entry.round, "artifact", lambda: self.journal.update(entry))
         if client.is_audited(self.pool_id, entry.round, self.node):
-            seed = client.round(self.pool_id, entry.round).seed
             blobs = self._evidence(entry, seed)
             sent = sum(self._offer(name, entry.round, "evidence", load) for name, load in blobs)
             if sent:

@@ -5,9 +5,13 @@
                         trace.bin      border hashes, batch digests, losses, activation proofs
                         state.bin      private state after the round (moments, error feedback)
                         borders/{j}.bin
+               checkpoint-{r}-{basis}.bin   C_r as this node recomputed it, for the last two rounds
 
 A folder without a whole `journal.json`, or with a file that does not hash to what it says, does not exist for
 the agent: the round is trained again. A whole one wins, so a round never has two different updates.
+
+The confirm-only round has a journal.json and no other file. Why checkpoints are kept: a commitment names the
+root that the node itself recomputed, and a restart must not change its mind in favour of a wrong posted one.
 """
 
 import os
@@ -40,6 +44,11 @@ class Entry(Model):
     width: int = Field(ge=1, lt=1 << 16)
     update: Hash
     """sha256 of update.bin."""
+
+    @property
+    def confirms_only(self) -> bool:
+        """Whether it is of the confirm-only round: there is no update and no file."""
+        return self.update_root == ZERO.hex()
 
     def reveal(self) -> Reveal:
         """What the commitment hides."""
@@ -76,6 +85,17 @@ class Journal:
 
     def write(self, opened: Reveal, round_: int, *, update: bytes, trace: bytes, state: bytes) -> Entry:
         """Makes a trained round durable: all files and their folders are on disk when this returns."""
+        folder = self.folder(round_)
+        for name, data in (("update.bin", update), ("trace.bin", trace), ("state.bin", state)):
+            _write_durably(folder / name, data)
+        return self._write(opened, round_, sha256(update))
+
+    def write_confirmation(self, opened: Reveal, round_: int) -> Entry:
+        """Makes what the confirm-only round commits to durable; there is nothing but the reveal."""
+        self.begin(round_)
+        return self._write(opened, round_, ZERO)
+
+    def _write(self, opened: Reveal, round_: int, update: bytes) -> Entry:
         entry = Entry(
             round=round_,
             salt=opened.salt.hex(),
@@ -86,11 +106,9 @@ class Journal:
             state=opened.state_out.hex(),
             norm=opened.norm,
             width=opened.width,
-            update=sha256(update).hex(),
+            update=update.hex(),
         )
         folder = self.folder(round_)
-        for name, data in (("update.bin", update), ("trace.bin", trace), ("state.bin", state)):
-            _write_durably(folder / name, data)
         _write_durably(folder / "journal.json.new", entry.model_dump_json(indent=1).encode())
         os.replace(folder / "journal.json.new", folder / "journal.json")
         for directory in (folder, self.root):
@@ -102,7 +120,9 @@ class Journal:
         `prune`.)
         """
         entry = self._entry(round_)
-        if entry is None or self._read(round_, "update", entry.update) is None:
+        if entry is None or entry.confirms_only:
+            return entry
+        if self._read(round_, "update", entry.update) is None:
             return None
         return entry if self._read(round_, "trace", entry.trace) is not None else None
 
@@ -148,6 +168,34 @@ class Journal:
             entry = self._entry(old)
             if old < round_ and entry is not None and bytes.fromhex(entry.state) not in keep:
                 (self.folder(old) / "state.bin").unlink(missing_ok=True)
+
+    # --- checkpoints ------------------------------------------------------------------------------------
+
+    def keep_checkpoint(self, round_: int, basis: bytes, data: bytes) -> None:
+        """Keeps C_round durably, and only the one before it. `basis` (32 bytes) names what it follows
+        from.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self._checkpoint(round_, basis)
+        _write_durably(path.with_suffix(".new"), sha256(data) + data)
+        os.replace(path.with_suffix(".new"), path)
+        _sync(self.root)
+        for old in self.root.glob("checkpoint-*.bin"):
+            if int(old.name.split("-")[1]) < round_ - 1:
+                old.unlink()
+
+    def checkpoint(self, round_: int, basis: bytes) -> bytes | None:
+        """C_round as it was kept, where it follows from `basis` and is whole."""
+        try:
+            data = self._checkpoint(round_, basis).read_bytes()
+        except FileNotFoundError:
+            return None
+        return data[32:] if sha256(data[32:]) == data[:32] else None
+
+    def _checkpoint(self, round_: int, basis: bytes) -> Path:
+        return self.root / f"checkpoint-{round_}-{basis.hex()}.bin"
+
+    # --- files ------------------------------------------------------------------------------------------
 
     def _entry(self, round_: int) -> Entry | None:
         try:

@@ -1,4 +1,4 @@
-"""One node's part in a round: train, commit, reveal, recompute the next checkpoint.
+"""One node's part in a round: train, commit, reveal. What the round starts from is `following.py`'s.
 
 What to do next follows from the chain and the journal alone, so a step that failed, or a process that was
 killed anywhere, goes on where it was: a commitment is opened from the journal, a round without one is trained
@@ -14,28 +14,23 @@ from dataclasses import dataclass, field
 
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO
-from pi_sdk.errors import ChainError, ContractError, MalformedArtifact, StoreError
+from pi_sdk.errors import ChainError, ContractError, StoreError
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo, RecordInfo
 from pi_sdk.store import HttpStore
 from pi_sdk.types import DeterminismClass, Phase, PoolParams, RecordStatus, Reveal, RunSpec
 from pi_train import determinism
-from pi_train.codecs import UpdateFile
 from pi_train.data import Corpus
-from pi_train.outer import Checkpoint
 
-from .artifacts import Announced, Checkpoints, PoolLog
 from .evidence import EvidenceServer
+from .following import Following
 from .journal import Entry, Journal
 from .trainer import SlotJob, Trainer
 
 log = logging.getLogger(__name__)
 
-ON_TIME = (RecordStatus.REVEALED, RecordStatus.EXCLUDED, RecordStatus.CONTESTED, RecordStatus.SETTLED)
 COMMITMENT_PREFIX = 27
 """Bytes of a commitment that a record keeps."""
-FETCH_TRIES = 5
-"""Times that a round's updates are asked for before the posted checkpoint is taken instead."""
 
 
 class Abandoned(Exception):
@@ -43,10 +38,10 @@ class Abandoned(Exception):
 
 
 def is_expected(member: MemberInfo, round_: int) -> bool:
-    """Whether the chain expects this node's commitment in a round."""
-    return (
-        member.width > 0 and member.active_from <= round_ and (not member.left_at or round_ < member.left_at)
-    )
+    """Whether a round expects, or expected, this node: since its latest membership began, and before it
+    left.
+    """
+    return member.active_from <= round_ and (member.next_width > 0 or round_ < member.change_at)
 
 
 @dataclass
@@ -68,72 +63,11 @@ class RoundWorker:
     pool_id: int
     node: str
     stop: threading.Event
+    following: Following
 
-    at: int = -1
-    """The round that `checkpoint` starts; -1 before the first one is known."""
-    checkpoint: Checkpoint | None = None
     trained_seconds: float = 0.0
     revealed: int = 0
-    missed: int = 0
     _given_up: set[int] = field(default_factory=set)
-    _tries: int = 0
-
-    def __post_init__(self) -> None:
-        self.log = PoolLog(self.chain, self.pool_id)
-        self.checkpoints = Checkpoints(self.spec, self.log, self.store, self._own_update)
-
-    # --- following the closes ---------------------------------------------------------------------------
-
-    def follow(self, pool: PoolInfo, member: MemberInfo) -> None:
-        """Brings `checkpoint` up to the round that runs, or that would open next."""
-        running = pool.next_round if pool.phase == Phase.IDLE else pool.next_round - 1
-        if self.checkpoint is None or self.at > running:  # a node that restarted may have forgotten a close
-            self.log.refresh()
-            self.checkpoint, self.at = self.checkpoints.posted(running), running
-            self.log.done(running)
-        while self.at < running:
-            self._close(self.at, self.checkpoint)
-            self._look_back(self.at - 1, member)
-
-    def _close(self, round_: int, start: Checkpoint) -> None:
-        """Recomputes C_{r+1} and compares it with what the chain says."""
-        self.log.refresh()
-        if round_ not in self.log.closed:
-            raise ChainError(f"the close of round {round_} is not among the node's events yet")
-        try:
-            checkpoint, recomputed = self.checkpoints.recompute(round_, start), True
-        except (StoreError, MalformedArtifact) as error:
-            self._tries += 1
-            if isinstance(error, StoreError) and self._tries < FETCH_TRIES:
-                raise
-            log.error("round %d: cannot recompute its close: %s; taking the posted checkpoint", round_, error)
-            checkpoint, recomputed = self.checkpoints.posted(round_ + 1), False
-        root = checkpoint.root()
-        agrees = recomputed and root == self.log.closed[round_].root
-        self.events.write("closed", round=round_, root=root, agrees=agrees)
-        if recomputed and not agrees:
-            posted = self.log.closed[round_].root.hex()
-            log.error(
-                "round %d: the posted checkpoint is wrong: %s, not %s", round_, posted[:16], root.hex()[:16]
-            )
-            log.error("going on from the recomputed one")
-        self.checkpoint, self.at, self._tries = checkpoint, round_ + 1, 0
-        self.log.done(self.at)
-
-    def _look_back(self, round_: int, member: MemberInfo) -> None:
-        """Says what became of this node's work in a closed round, where it was not taken."""
-        if not is_expected(member, round_):
-            return
-        status = self.chain.record(self.pool_id, round_, self.node).status
-        if status == RecordStatus.EXCLUDED:
-            reason = self.log.excluded.get(round_, {}).get(self.node)
-            log.error(
-                "round %d: this node's update was left out of the mean, reason %s; no pay", round_, reason
-            )
-        elif status not in ON_TIME:
-            self.missed += 1
-            self.events.write("missed", round=round_)
-            log.warning("round %d: missed; no pay, and the second miss in a row costs stake", round_)
 
     # --- the running round ------------------------------------------------------------------------------
 
@@ -144,11 +78,13 @@ class RoundWorker:
         round_ = pool.next_round - 1
         if round_ < 0 or pool.phase not in (Phase.COMMIT, Phase.REVEAL) or not is_expected(member, round_):
             return False
+        if member.last_revealed == round_ + 1:
+            return False
         record = self.chain.record(self.pool_id, round_, self.node)
         if record.status == RecordStatus.NONE:
             if pool.phase != Phase.COMMIT or self.stop.is_set() or round_ in self._given_up:
                 return False
-            entry = self._trained(round_, member)
+            entry = self._confirmed(round_, member) if pool.last else self._trained(round_, member)
             return entry is not None and self._commit(entry)
         entry = self.committed_entry(round_, record)
         if entry is None:
@@ -158,15 +94,12 @@ class RoundWorker:
                 )
             self._given_up.add(round_)
             return False
-        if record.status in ON_TIME:
-            self.evidence.add(entry)
-            return False
         if pool.phase == Phase.COMMIT:
             return True
         return round_ not in self._given_up and self._reveal(entry)
 
     def committed_entry(self, round_: int, record: RecordInfo) -> Entry | None:
-        """The journal's entry that the record's commitment hides, if it is here."""
+        """The journal's entry that the commitment of the running round hides, if it is here."""
         entry = self.journal.load(round_)
         if entry is None:
             return None
@@ -177,9 +110,7 @@ class RoundWorker:
         """The round's entry: from the journal when a whole one is there, else trained now. None: broken
         off.
         """
-        checkpoint = self.checkpoint
-        assert checkpoint is not None and self.at == round_
-        root = checkpoint.root()
+        checkpoint, root = self.following.start(round_)
         entry = self.journal.load(round_)
         if entry is not None and (entry.start_root, entry.width) == (root.hex(), member.width):
             if entry.state_in in (ZERO.hex(), member.state_out.hex()):
@@ -204,7 +135,7 @@ class RoundWorker:
                     class_id=self.cls.id,
                     borders=self.journal.begin(round_),
                     progress=self._watchdog(round_),
-                    peers=lambda: self._peers(round_ - 1),
+                    peers=lambda: self.following.peers(round_ - 1),
                 )
             )
         except Abandoned as why:
@@ -237,6 +168,25 @@ class RoundWorker:
         log.info("round %d: trained in %.1f s, loss %.3f to %.3f", round_, result.seconds, first, last)
         return entry
 
+    def _confirmed(self, round_: int, member: MemberInfo) -> Entry:
+        """The confirm-only round's entry: this node's vote on the last close, and no work."""
+        _, root = self.following.start(round_)
+        entry = self.journal.load(round_)
+        if entry is not None and entry.confirms_only:
+            if (entry.start_root, entry.width) == (root.hex(), member.width):
+                return entry
+        opened = Reveal(
+            salt=os.urandom(32),
+            start_root=root,
+            update_root=ZERO,
+            trace_root=ZERO,
+            state_in=ZERO,
+            state_out=ZERO,
+            norm=0,
+            width=member.width,
+        )
+        return self.journal.write_confirmation(opened, round_)
+
     def _watchdog(self, round_: int) -> Callable[..., None]:
         """A progress hook that breaks training off when its result could not be committed any more."""
         looked = time.monotonic()
@@ -264,7 +214,7 @@ class RoundWorker:
         try:
             receipt = self.chain.commit(self.pool_id, hidden)
         except ContractError as error:
-            if error.name not in ("WrongPhase", "AlreadyCommitted", "NotExpected"):
+            if error.name not in ("WrongPhase", "AlreadyCommitted", "NotExpected", "NodeConvicted"):
                 raise
             log.warning("round %d: not committed: %s", entry.round, error)
             return False
@@ -274,34 +224,34 @@ class RoundWorker:
 
     def _reveal(self, entry: Entry) -> bool:
         """Uploads the update, then opens the commitment. True when it is to be tried again."""
-        info = self.chain.round(self.pool_id, entry.round)
-        update = self.journal.update(entry)
+        if not entry.confirms_only:
+            self._upload(entry)
+        locations = "" if entry.confirms_only else self.store.url
         try:
-            self.store.put(update, kind="artifact", round=entry.round)
+            self.chain.reveal(self.pool_id, entry.reveal(), entry.update, locations)
+        except ContractError as error:
+            member = self.chain.member(self.pool_id, self.node)
+            if member is None or member.last_revealed != entry.round + 1:
+                log.error("round %d: not revealed: %s", entry.round, error)
+                self._given_up.add(entry.round)
+                return False
+        if entry.confirms_only:
+            self.events.write("confirmed", round=entry.round, root=entry.start_root)
+            log.info("round %d: confirmed %s as the result of the run", entry.round, entry.start_root[:16])
+            return False
+        self.revealed += 1
+        size = len(self.journal.update(entry))
+        self.events.write("revealed", round=entry.round, bytes=size)
+        log.info("round %d: revealed %d bytes", entry.round, size)
+        self.evidence.add(entry)
+        return False
+
+    def _upload(self, entry: Entry) -> None:
+        info = self.chain.round(self.pool_id, entry.round)
+        try:
+            self.store.put(self.journal.update(entry), kind="artifact", round=entry.round)
         except StoreError as error:
             # A reveal without its file is excluded and unpaid; no reveal at all is a miss on top of that.
             if self.chain.now() < info.reveal_deadline - self.params.reveal_window // 3:
                 raise
             log.error("round %d: revealing without an upload: %s", entry.round, error)
-        try:
-            self.chain.reveal(self.pool_id, entry.reveal(), entry.update, self.store.url)
-        except ContractError as error:
-            status = self.chain.record(self.pool_id, entry.round, self.node).status
-            if status not in ON_TIME:
-                log.error("round %d: not revealed: %s", entry.round, error)
-                self._given_up.add(entry.round)
-                return False
-        self.revealed += 1
-        self.events.write("revealed", round=entry.round, bytes=len(update))
-        log.info("round %d: revealed %d bytes", entry.round, len(update))
-        self.evidence.add(entry)
-        return False
-
-    def _own_update(self, announced: Announced) -> bytes | None:
-        """What this node itself revealed in round `at`, without a download."""
-        entry = self.journal.load(self.at) if announced.node == self.node else None
-        return self.journal.update(entry) if entry and entry.update == announced.update_file else None
-
-    def _peers(self, round_: int) -> list[UpdateFile]:
-        self.log.refresh()
-        return [self.checkpoints.update(a) for a in self.log.included(round_) if a.node != self.node]

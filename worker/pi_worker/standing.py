@@ -6,12 +6,9 @@ import time
 
 from pi_sdk.client import Client
 from pi_sdk.results import StakeAccount
-from pi_sdk.types import TOKEN, CaseStatus, Model, PoolParams, RecordStatus
+from pi_sdk.types import RING, TOKEN, Model, PoolParams, RecordStatus
 
 from .rounds import is_expected
-
-RING = 16
-"""Rounds that the chain keeps; older ones are final."""
 
 
 class RoundStanding(Model):
@@ -19,7 +16,7 @@ class RoundStanding(Model):
 
     round: int
     status: str
-    """none, committed, revealed, excluded, contested or settled."""
+    """none (also: settled), committed, outvoted, revealed, excluded or contested."""
     final: bool
     final_by: int | None
     case: int | None
@@ -34,6 +31,12 @@ class Standing(Model):
     operator: str | None
     member: bool
     width: int
+    """In the running round."""
+    next_width: int
+    """From round `change_at` on; 0 = out."""
+    change_at: int
+    accrued: int
+    """Slots whose pay the next claim settles, beside those of rounds that are final since."""
     active_from: int
     left_at: int | None
     missed: int
@@ -42,9 +45,7 @@ class Standing(Model):
     locked: int
     """Stake behind this node in this pool."""
     locked_until: int | None
-    """Unix seconds at which the lock can be released at the latest, cases aside; None while the node is
-    in.
-    """
+    """Unix seconds at which the lock can be released at the latest; None while the node is in."""
     stake: StakeAccount | None
     claimable: int
     total_earned: int
@@ -61,24 +62,26 @@ def standing(client: Client, pool_id: int, node: str) -> Standing:
         known = client.record(pool_id, number, node).status != RecordStatus.NONE
         if known or (member is not None and is_expected(member, number)):
             rounds.append(_round(client, params, pool_id, number, node))
-    locked = client.lock_of(operator, client.worker_lock_id(pool_id, node)) if operator else 0
-    waiting = [r.final_by for r in rounds if r.final_by is not None]
+    exit_ = client.exit_state(pool_id, node)
     left = member is not None and member.left_at > 0
     return Standing(
         pool=pool_id,
         node=node,
         operator=operator,
-        member=member is not None and member.width > 0 and not left,
+        member=member is not None and member.next_width > 0,
         width=member.width if member else 0,
+        next_width=member.next_width if member else 0,
+        change_at=member.change_at if member else 0,
+        accrued=member.accrued if member else 0,
         active_from=member.active_from if member else 0,
         left_at=member.left_at if member and left else None,
         missed=member.missed if member else 0,
         convicted=member is not None and member.convicted,
         rounds=rounds,
-        locked=locked,
-        locked_until=max(waiting, default=client.now()) if left and locked else None,
-        stake=client.stake_account(operator) if operator else None,
-        claimable=client.earned(operator) if operator else 0,
+        locked=exit_.worker_lock,
+        locked_until=exit_.unlocks_by if exit_.worker_lock else None,
+        stake=exit_.stake,
+        claimable=exit_.earned,
         total_earned=client.total_earned(operator) if operator else 0,
         gas=client.gas_balance(node),
     )
@@ -87,7 +90,7 @@ def standing(client: Client, pool_id: int, node: str) -> Standing:
 def _round(client: Client, params: PoolParams, pool_id: int, number: int, node: str) -> RoundStanding:
     info = client.round(pool_id, number)
     case = client.case_about(pool_id, number, node)
-    is_open = case != 0 and client.case(case).status == CaseStatus.OPEN
+    is_open = case != 0 and client.case(case).is_open
     final = info.closed_at > 0 and client.is_final(pool_id, number)
     sealed_by = info.sealed_at or info.reveal_deadline
     return RoundStanding(
@@ -101,7 +104,11 @@ def _round(client: Client, params: PoolParams, pool_id: int, number: int, node: 
 
 def lines(s: Standing) -> list[str]:
     """The standing as a person reads it."""
-    place = f"member of pool {s.pool} with width {s.width} since round {s.active_from}" if s.member else ""
+    place = (
+        f"member of pool {s.pool} with width {s.next_width} since round {s.active_from}" if s.member else ""
+    )
+    if s.member and s.width and s.width != s.next_width:
+        place += f" (width {s.width} before round {s.change_at})"
     if s.convicted:
         place = f"convicted in pool {s.pool}"
     elif s.left_at is not None:

@@ -47,6 +47,8 @@ interface IFraudProofs {
         uint32 below;
         uint32 upTo;
         uint32 totalWidth;
+        /// A counting update has a chunk that no codec writes: the close should have left it out.
+        bool malformed;
         /// Sum of width * factor * value so far, for the leaf's values.
         int64[256] sums;
     }
@@ -57,6 +59,25 @@ interface IFraudProofs {
         uint128 leftSum;
         bytes32 right;
         uint128 rightSum;
+    }
+
+    /// @dev Whose norm of which round is disputed, and the way from the update's root to the fault. A chunk's place in the
+    /// tree follows from the way; places behind the last chunk are padding, whose sum is zero.
+    struct Norm {
+        uint256 poolId;
+        uint256 round;
+        /// Place of the accused among the round's reveals.
+        uint256 accused;
+        /// Hash and sum that the update root is made of.
+        bytes32 top;
+        uint128 topSum;
+        /// From the top node down to the faulty one, or to the parent of the faulty chunk; empty when the root of `topSum`
+        /// is the fault, or when the update has one chunk only.
+        SumNode[] path;
+        /// For each node of the path, whether its left child comes next.
+        bool[] goLeft;
+        /// The encoded chunk where the path ends; empty where it ends at an inner node.
+        bytes chunk;
     }
 
     /// Thrown when a proof's own parts do not fit what the chain knows.
@@ -88,25 +109,8 @@ interface IFraudProofs {
 
     /// @notice Proves that a revealed norm is not the square root of the squares in its update: by the root itself, by a node
     /// whose sum is not that of its children, or by a chunk whose decoded squares do not add up or that is malformed.
-    /// @param reveals the round's reveals up to and including the accused one, then all others (chunks and paths empty):
-    /// they replay the accumulator
-    /// @param accused place of the accused in `reveals`
-    /// @param top hash and sum that the update root is made of
-    /// @param path from the top down; empty when the root's own sum is the fault
-    /// @param goLeft for each node of the path but the last, whether the next one is its left child; for the last one,
-    /// whether `chunk` is
-    /// @param chunk the encoded chunk where the path ends, empty when the last node's own sum is the fault
-    function proveNorm(
-        uint256 poolId,
-        uint256 round,
-        Contribution[] calldata reveals,
-        uint256 accused,
-        bytes32 top,
-        uint128 topSum,
-        SumNode[] calldata path,
-        bool[] calldata goLeft,
-        bytes calldata chunk
-    ) external;
+    /// @param reveals all of the round, in order, chunks and paths empty: they replay the accumulator
+    function proveNorm(Norm calldata norm, Contribution[] calldata reveals) external;
 
     /// @notice Hash of a caller's unfinished proof; zero when there is none.
     function progressOf(address finder, uint256 poolId, uint256 round) external view returns (bytes32);

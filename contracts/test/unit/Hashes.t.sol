@@ -64,6 +64,7 @@ contract HashesTest is Base {
             bytes32 hash = Hashes.accumulate(
                 _word(key, "accumulator"),
                 _address(key, "node"),
+                _word(key, "startRoot"),
                 _word(key, "updateRoot"),
                 uint128(_uint(key, "norm")),
                 uint16(_uint(key, "width"))

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IFraudProofs} from "./interfaces/IFraudProofs.sol";
+import {CourtTerms, IPools, OuterRule} from "./interfaces/IPools.sol";
+import {IRoundLedger} from "./interfaces/IRoundLedger.sol";
+import {ChunkLib} from "./libraries/ChunkLib.sol";
+import {Hashes} from "./libraries/Hashes.sol";
+import {OuterLib} from "./libraries/OuterLib.sol";
+import {TreeLib} from "./libraries/TreeLib.sol";
+
+/// @title Proofs that a posted result, or a revealed norm, is wrong.
+/// @dev Nothing of a proof is believed. Reveals are what the round's accumulator hashes to, all of them and in order; which
+/// of them count follows from the round's start root and from the exclusions, whose list the ledger compares with its own
+/// when it is asked for the bond. So a proof against a right result would need a collision of a hash.
+///
+/// What cannot be proved here is left to the vote of the next round: a posted root of which nobody has the leaves, and an
+/// included update whose chunk nobody has, or whose tree does not hold above that chunk.
+contract FraudProofs is IFraudProofs {
+    /// @dev What the chain knows about the disputed round, and where the leaf lies.
+    struct Facts {
+        bytes32 startRoot;
+        bytes32 resultRoot;
+        bytes32 accumulator;
+        uint256 revealed;
+        uint256 chunk;
+        uint256 chunkSiblings; // bytes
+        OuterRule rule;
+    }
+
+    IPools public immutable pools;
+    IRoundLedger public immutable ledger;
+
+    /// @inheritdoc IFraudProofs
+    mapping(address finder => mapping(uint256 poolId => mapping(uint256 round => bytes32))) public progressOf;
+
+    constructor(IPools pools_, IRoundLedger ledger_) {
+        pools = pools_;
+        ledger = ledger_;
+    }
+
+    // ---------------------------------------------------------------------------------------------- outer step
+
+    /// @inheritdoc IFraudProofs
+    function proveOuterStep(Leaf calldata leaf, Contribution[] calldata reveals, address[] calldata excluded) external {
+        Facts memory facts = _facts(leaf);
+        Progress memory progress;
+        _add(progress, facts, leaf, reveals, excluded);
+        _conclude(progress, facts, leaf, excluded);
+    }
+
+    /// @inheritdoc IFraudProofs
+    function continueOuterStep(
+        Leaf calldata leaf,
+        Progress calldata progress,
+        Contribution[] calldata reveals,
+        address[] calldata excluded
+    ) external {
+        Facts memory facts = _facts(leaf);
+        Progress memory next = _resume(leaf, progress, excluded);
+        _add(next, facts, leaf, reveals, excluded);
+        progressOf[msg.sender][leaf.poolId][leaf.round] = _hash(leaf, next, excluded);
+        emit OuterStepContinued(leaf.poolId, leaf.round, msg.sender, next.revealed);
+    }
+
+    /// @inheritdoc IFraudProofs
+    function finishOuterStep(Leaf calldata leaf, Progress calldata progress, address[] calldata excluded) external {
+        Facts memory facts = _facts(leaf);
+        Progress memory last = _resume(leaf, progress, excluded);
+        delete progressOf[msg.sender][leaf.poolId][leaf.round];
+        _conclude(last, facts, leaf, excluded);
+    }
+
+    // ---------------------------------------------------------------------------------------------- norms
+
+    /// @inheritdoc IFraudProofs
+    function proveNorm(Norm calldata norm, Contribution[] calldata reveals) external {
+        bytes32 accumulator;
+        for (uint256 i; i < reveals.length; ++i) {
+            accumulator = _accumulate(accumulator, reveals[i]);
+        }
+        IRoundLedger.Round memory round = ledger.round(norm.poolId, norm.round);
+        bool complete = accumulator == round.accumulator && reveals.length == round.revealed;
+        require(complete, BadProof("reveals"));
+
+        require(norm.accused < reveals.length, BadProof("accused"));
+        Contribution calldata accused = reveals[norm.accused];
+        require(TreeLib.sumRoot(norm.top, norm.topSum) == accused.updateRoot, BadProof("top"));
+        bool isWrong = !_isSquareRoot(accused.norm, norm.topSum) || _hasWrongSum(norm);
+        require(isWrong, NothingWrong());
+
+        CourtTerms memory terms = pools.courtTerms(norm.poolId);
+        uint256 slashed = ledger.convictProven(
+            norm.poolId, norm.round, accused.node, terms.slashConviction, msg.sender, terms.finderFee
+        );
+        emit NormDisproved(norm.poolId, norm.round, accused.node, msg.sender, slashed);
+    }
+
+    // ---------------------------------------------------------------------------------------------- internal: outer step
+
+    function _facts(Leaf calldata leaf) private view returns (Facts memory facts) {
+        facts.resultRoot = ledger.resultRoot(leaf.poolId, leaf.round);
+        require(facts.resultRoot != 0, BadProof("round"));
+        IRoundLedger.Round memory round = ledger.round(leaf.poolId, leaf.round);
+        facts.startRoot = round.startRoot;
+        facts.accumulator = round.accumulator;
+        facts.revealed = round.revealed;
+
+        facts.rule = pools.outerRule(leaf.poolId);
+        require(leaf.index < OuterLib.leafCount(facts.rule), BadProof("index"));
+        facts.chunk = ChunkLib.chunkOf(facts.rule, leaf.index);
+        facts.chunkSiblings = TreeLib.SUM_SIBLING * TreeLib.depthOf(ChunkLib.chunkCount(facts.rule));
+    }
+
+    /// @dev What a proof goes on from: from nothing where `progress` is zero, which also starts it anew.
+    function _resume(Leaf calldata leaf, Progress calldata progress, address[] calldata excluded)
+        private
+        view
+        returns (Progress memory last)
+    {
+        if (progress.revealed == 0) return last;
+        last = progress;
+        require(_hash(leaf, last, excluded) == progressOf[msg.sender][leaf.poolId][leaf.round], BadProof("progress"));
+    }
+
+    function _hash(Leaf calldata leaf, Progress memory progress, address[] calldata excluded)
+        private
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(progress, msg.sender, leaf, excluded));
+    }
+
+    /// @dev Adds up the next reveals of the round.
+    function _add(
+        Progress memory progress,
+        Facts memory facts,
+        Leaf calldata leaf,
+        Contribution[] calldata reveals,
+        address[] calldata excluded
+    ) private view {
+        for (uint256 i = 1; i < excluded.length; ++i) {
+            require(excluded[i - 1] < excluded[i], BadProof("excluded"));
+        }
+        for (uint256 i; i < reveals.length; ++i) {
+            Contribution calldata reveal = reveals[i];
+            progress.accumulator = _accumulate(progress.accumulator, reveal);
+            ++progress.revealed;
+            if (reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node)) {
+                _count(progress, facts, leaf, reveal);
+            } else {
+                require(reveal.chunk.length == 0 && reveal.siblings.length == 0, BadProof("chunk"));
+            }
+        }
+    }
+
+    /// @dev Adds one update that counts.
+    function _count(Progress memory progress, Facts memory facts, Leaf calldata leaf, Contribution calldata reveal)
+        private
+        view
+    {
+        require(reveal.siblings.length == facts.chunkSiblings, BadProof("siblings"));
+        bytes32 hash = TreeLib.leafHash(reveal.chunk);
+        bytes32 root = TreeLib.sumRootOf(hash, reveal.squares, facts.chunk, reveal.siblings);
+        require(root == reveal.updateRoot, BadProof("update"));
+
+        ++progress.counted;
+        if (reveal.norm < leaf.median) ++progress.below;
+        if (reveal.norm <= leaf.median) ++progress.upTo;
+        progress.totalWidth += reveal.width;
+        require(progress.totalWidth <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
+
+        if (progress.malformed) return;
+        uint256 weight = reveal.width * OuterLib.factor(reveal.norm, leaf.median);
+        if (!ChunkLib.addTo(progress.sums, facts.rule, leaf.index, reveal.chunk, weight)) {
+            progress.malformed = true;
+            int64[256] memory none;
+            progress.sums = none;
+        }
+    }
+
+    /// @dev All reveals are in. A close that counts a malformed update is wrong whatever its root: what such an update
+    /// decodes to is nowhere defined. Otherwise the leaf decides.
+    function _conclude(Progress memory progress, Facts memory facts, Leaf calldata leaf, address[] calldata excluded)
+        private
+    {
+        bool complete = progress.accumulator == facts.accumulator && progress.revealed == facts.revealed;
+        require(complete, BadProof("reveals"));
+        require(progress.malformed || _isWrong(progress, facts, leaf), NothingWrong());
+
+        uint256 slashed =
+            ledger.disprove(leaf.poolId, leaf.round, excluded, msg.sender, pools.courtTerms(leaf.poolId).finderFee);
+        emit OuterStepDisproved(leaf.poolId, leaf.round, leaf.index, msg.sender, slashed);
+    }
+
+    /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, nothing may change.
+    function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private pure returns (bool) {
+        uint256 depth = TreeLib.depthOf(OuterLib.leafCount(facts.rule));
+        require(leaf.beforeSiblings.length == depth && leaf.afterSiblings.length == depth, BadProof("siblings"));
+        require(leaf.before.length == OuterLib.leafBytes(facts.rule), BadProof("before"));
+        bytes32 expected = TreeLib.leafHash(leaf.before);
+        bytes32 startRoot = TreeLib.rootOf(expected, leaf.index, leaf.beforeSiblings);
+        require(startRoot == facts.startRoot, BadProof("before"));
+        bytes32 resultRoot = TreeLib.rootOf(leaf.afterHash, leaf.index, leaf.afterSiblings);
+        require(resultRoot == facts.resultRoot, BadProof("after"));
+
+        if (progress.counted != 0) {
+            // The lower median is the element at this place of the sorted norms.
+            uint256 place = (progress.counted - 1) / 2;
+            require(progress.below <= place && place < progress.upTo, BadProof("median"));
+            expected = TreeLib.leafHash(OuterLib.nextLeaf(facts.rule, leaf.before, progress.sums, progress.totalWidth));
+        }
+        return expected != leaf.afterHash;
+    }
+
+    function _accumulate(bytes32 accumulator, Contribution calldata reveal) private pure returns (bytes32) {
+        return
+            Hashes.accumulate(accumulator, reveal.node, reveal.startRoot, reveal.updateRoot, reveal.norm, reveal.width);
+    }
+
+    /// @dev Binary search.
+    function _contains(address[] calldata ascending, address node) private pure returns (bool) {
+        uint256 low;
+        uint256 high = ascending.length;
+        while (low < high) {
+            uint256 middle = (low + high) / 2;
+            if (ascending[middle] == node) return true;
+            if (ascending[middle] < node) low = middle + 1;
+            else high = middle;
+        }
+        return false;
+    }
+
+    // ---------------------------------------------------------------------------------------------- internal: norms
+
+    /// @dev Whether norm = floor(sqrt(sum)). Roots of 128-bit sums have 64 bits, so that nothing overflows.
+    function _isSquareRoot(uint256 norm, uint256 sum) private pure returns (bool) {
+        return norm <= type(uint64).max && norm * norm <= sum && sum < (norm + 1) * (norm + 1);
+    }
+
+    /// @dev Walks down from the top node and says whether a sum on the way is wrong: an inner node's that is not that of its
+    /// children, that of a subtree which has nothing but padding and is not zero, or that of the chunk at the bottom.
+    function _hasWrongSum(Norm calldata norm) private view returns (bool) {
+        OuterRule memory rule = pools.outerRule(norm.poolId);
+        uint256 chunks = ChunkLib.chunkCount(rule);
+        uint256 depth = TreeLib.depthOf(chunks);
+        uint256 length = norm.path.length;
+        require(length <= depth && norm.goLeft.length == length, BadProof("path"));
+
+        (bytes32 hash, uint256 sum) = (norm.top, norm.topSum);
+        uint256 index; // of the node in its level
+        for (uint256 i; i < length; ++i) {
+            SumNode calldata node = norm.path[i];
+            require(TreeLib.sumNode(node) == hash, BadProof("path"));
+            if (uint256(node.leftSum) + node.rightSum != sum) return true;
+            (hash, sum) = norm.goLeft[i] ? (node.left, node.leftSum) : (node.right, node.rightSum);
+            index = 2 * index + (norm.goLeft[i] ? 0 : 1);
+            bool isPadding = index << (depth - 1 - i) >= chunks;
+            if (isPadding && sum != 0) return true;
+        }
+        if (length < depth || index >= chunks) {
+            require(norm.chunk.length == 0, BadProof("chunk"));
+            return false;
+        }
+        require(TreeLib.leafHash(norm.chunk) == hash, BadProof("chunk"));
+        (bool wellFormed, uint256 squares) = ChunkLib.squaresOf(rule, index, norm.chunk);
+        return !wellFormed || squares != sum;
+    }
+}
