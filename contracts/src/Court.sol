@@ -15,7 +15,7 @@ import {SeatLib} from "./libraries/SeatLib.sol";
 import {VerdictLib} from "./libraries/VerdictLib.sol";
 import {AuditWord, AuditWordLib} from "./types/AuditWord.sol";
 import {CaseWord, CaseWordLib} from "./types/CaseWord.sol";
-import {SeatWord} from "./types/SeatWord.sol";
+import {SeatWord, SeatWordLib} from "./types/SeatWord.sol";
 
 /// @title Validator seats, verdicts and juries.
 /// @dev Checks callers, calls `SeatLib`, `VerdictLib` and `CaseLib` for every transition, emits, and tells the round ledger
@@ -92,13 +92,13 @@ contract Court is ICourt {
         require(leftAt != 0, NotLeft());
         // INVARIANT: no round that could draw this seat can still ask for it. Rounds out of the ring are final.
         uint256 nextRound = _pool(poolId).nextRound;
-        uint256 r = nextRound > RING ? nextRound - RING : 0;
-        if (r < s.activeFrom) r = s.activeFrom;
-        for (; r < leftAt; ++r) {
+        uint256 activeFrom = s.activeFrom;
+        uint256 first = nextRound > RING ? nextRound - RING : 0;
+        for (uint256 r = activeFrom > first ? activeFrom : first; r < leftAt; ++r) {
             require(isFinal(poolId, r), StillNeeded(r));
         }
         PoolState storage p = _pools[poolId];
-        p.audits.requireQuiet(leftAt, p.terms.appealWindow);
+        p.audits.requireQuiet(activeFrom, leftAt, p.terms.appealWindow);
 
         address operator = s.operator;
         bytes32 id = seatLockId(poolId, s.node);
@@ -183,8 +183,7 @@ contract Court is ICourt {
     /// @inheritdoc ICourt
     function commitVote(uint256 caseId, bytes32 commitment) external {
         CaseLib.Case storage c = _case(caseId);
-        uint256 place = _requireJuror(c);
-        c.commitVote(place, commitment, _pools[c.poolId].terms.voteRevealWindow);
+        c.commitVote(_requireJuror(c), commitment);
         emit VoteCommitted(caseId, msg.sender, commitment);
     }
 
@@ -473,12 +472,9 @@ contract Court is ICourt {
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
         if (!audit.word.has(AuditWordLib.SEEDED)) return address(0);
-        (IRoundLedger.RecordStatus status,,) = ledger.record(poolId, round, node);
-        if (status < IRoundLedger.RecordStatus.Revealed) return address(0);
-        IRoundLedger.Member memory m = ledger.member(poolId, node);
-        bool audited = round < uint256(m.activeFrom) + p.terms.probation
-            || Hashes.auditDraw(audit.seed, node) < p.terms.auditRate;
-        return audited ? m.operator : address(0);
+        (address operator, uint256 activeFrom) = ledger.slotOf(poolId, round, node);
+        if (round < activeFrom + p.terms.probation) return operator;
+        return Hashes.auditDraw(audit.seed, node) < p.terms.auditRate ? operator : address(0);
     }
 
     /// @dev The validators drawn for a slot: of the live seats, none of the worker's own operator.
@@ -527,9 +523,10 @@ contract Court is ICourt {
     }
 
     function _requireJuror(CaseLib.Case storage c) private view returns (uint256 place) {
-        SeatWord word = _pools[c.poolId].seats.wordOfSeated(msg.sender);
+        SeatWord word = _pools[c.poolId].seats.wordOf[msg.sender];
         place = word.place();
-        require(c.jury().seats & (1 << place) != 0, NotJuror(msg.sender));
+        bool drawn = c.jury().seats & (1 << place) != 0;
+        require(drawn && word.has(SeatWordLib.SEATED), NotJuror(msg.sender));
     }
 
     /// @dev Who answers for the side that an outcome goes against.

@@ -432,6 +432,21 @@ contract RoundLedger is IRoundLedger {
     }
 
     /// @inheritdoc IRoundLedger
+    function slotOf(uint256 poolId, uint256 number, address node)
+        external
+        view
+        returns (address operator, uint32 activeFrom)
+    {
+        PoolState storage p = _pools[poolId];
+        MemberState storage m = p.member[node];
+        MemberWord word = m.word;
+        uint256 entry = p.inRing(number) ? word.entryOf(number) : 0;
+        if (entry != 0 && p.startedRight(number, node, entry)) {
+            (operator, activeFrom) = (m.operator, uint32(word.activeFrom()));
+        }
+    }
+
+    /// @inheritdoc IRoundLedger
     function disprovableUntil(uint256 poolId, uint256 number) external view returns (uint256) {
         return _pools[poolId].disprovableUntil(number);
     }

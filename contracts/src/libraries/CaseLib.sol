@@ -57,7 +57,7 @@ library CaseLib {
             || block.timestamp > word.get(CaseWordLib.COMMIT_DEADLINE);
     }
 
-    function commitVote(Case storage self, uint256 place, bytes32 commitment, uint256 revealWindow) internal {
+    function commitVote(Case storage self, uint256 place, bytes32 commitment) internal {
         CaseWord word = self.word;
         Checks.phase(word.status() == ICourt.CaseStatus.Open);
         Jury storage j = jury(self);
@@ -67,8 +67,9 @@ library CaseLib {
         j.votes[place] = commitment;
         word = word.set(CaseWordLib.COMMITTED, word.get(CaseWordLib.COMMITTED) + 1);
         if (commitsOver(word)) {
+            uint256 window = word.get(CaseWordLib.REVEAL_DEADLINE) - word.get(CaseWordLib.COMMIT_DEADLINE);
             word = word.set(CaseWordLib.COMMIT_DEADLINE, block.timestamp);
-            word = word.set(CaseWordLib.REVEAL_DEADLINE, block.timestamp + revealWindow);
+            word = word.set(CaseWordLib.REVEAL_DEADLINE, block.timestamp + window);
         }
         self.word = word;
     }

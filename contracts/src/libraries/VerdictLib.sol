@@ -119,9 +119,11 @@ library VerdictLib {
 
     // ---------------------------------------------------------------------------------------------- counters
 
-    /// @dev How many of `wanted` fees the round's budget still pays; counts them as paid.
+    /// @dev How many of `wanted` fees the round's budget still pays; counts them as paid. None once it is released: a case
+    /// that opens with the last reveal may end at once for want of a jury, before the next one opens.
     function takeFees(Audit storage self, uint256 wanted, uint256 budget) internal returns (uint256 fees) {
         AuditWord word = self.word;
+        if (word.has(AuditWordLib.RELEASED)) return 0;
         uint256 left = budget - word.get(AuditWordLib.PAID);
         fees = wanted < left ? wanted : left;
         if (fees != 0) self.word = word.plus(AuditWordLib.PAID, fees);
@@ -152,15 +154,15 @@ library VerdictLib {
         }
     }
 
-    /// @dev A seat that was live in the rounds before `leftAt` is needed by their open cases, and for `grace` seconds after
-    /// a case or a round has ended: until then its silence or its wrong votes can be reported. About rounds that are in
-    /// the ring no more this is not known exactly, so there any case counts.
-    function requireQuiet(State storage self, uint256 leftAt, uint256 grace) internal view {
+    /// @dev A seat that was live in the rounds from `activeFrom` until `leftAt` is needed by their open cases, and for
+    /// `grace` seconds after a case or a round has ended: until then its silence or its wrong votes can be reported. About
+    /// rounds that are in the ring no more this is not known exactly, so there any case counts.
+    function requireQuiet(State storage self, uint256 activeFrom, uint256 leftAt, uint256 grace) internal view {
         uint256 since = block.timestamp < grace ? 0 : block.timestamp - grace;
         require(self.displacedCases == 0 && self.displacedEnded <= since, ICourt.StillNeeded(leftAt));
         for (uint256 place; place < RING; ++place) {
             AuditWord word = self.ring[place].word;
-            if (word.isEmpty() || word.round() >= leftAt) continue;
+            if (word.isEmpty() || word.round() < activeFrom || word.round() >= leftAt) continue;
             bool quiet = word.get(AuditWordLib.OPEN_CASES) == 0 && word.get(AuditWordLib.LAST_ENDED) <= since
                 && word.get(AuditWordLib.REVEAL_DEADLINE) <= since;
             require(quiet, ICourt.StillNeeded(word.round()));
