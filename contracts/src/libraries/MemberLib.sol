@@ -51,13 +51,14 @@ library MemberLib {
     /// @return leftAt first round that does not expect it
     /// @return phaseEnded whether the running commit phase waited for this node alone
     function takeOut(PoolState storage self, address node) internal returns (uint256 leftAt, bool phaseEnded) {
+        MemberState storage m = self.member[node];
+        MemberWord before = m.word; // knows the width in the round before the running one
         leftAt = setWidth(self, node, 0);
         PoolWord word = self.word;
         if (RoundLib.phase(word) != IRoundLedger.Phase.Commit) return (leftAt, false);
-        MemberState storage m = self.member[node];
         uint256 running = word.running();
-        if (m.word.widthAt(running) == 0 || m.pending.isOf(running)) return (leftAt, false);
-        m.word = m.word.withWidth(0, running);
+        if (before.widthAt(running) == 0 || m.pending.isOf(running)) return (leftAt, false);
+        m.word = before.withWidth(0, running);
         (word, phaseEnded) = self.endCommitPhaseIfComplete(word.minus(PoolWordLib.EXPECTED, 1));
         self.word = word;
         leftAt = running;
