@@ -547,12 +547,15 @@ contract RoundLedger is IRoundLedger {
         emit ClosePunished(poolId, number, poster, slashed);
     }
 
-    /// @dev Settles what is final and uncontested of a node's work.
+    /// @dev Settles what is final, decided and uncontested of a node's work.
     function _settle(PoolState storage p, uint256 poolId, address node) private returns (uint256 paid) {
         MemberWord word = p.member[node].word;
         uint256 over; // one bit per place
         for (uint256 place; place < RING && word.hasHistory(); ++place) {
-            if (word.entry(place) != 0 && _isOver(p, poolId, word.roundOfEntry(place))) over |= 1 << place;
+            uint256 entry = word.entry(place);
+            if (entry == 0) continue;
+            uint256 number = word.roundOfEntry(place);
+            if (_isOver(p, poolId, number) && !p.isUndecided(number, entry)) over |= 1 << place;
         }
         (uint256 payable_, uint256 forfeited, uint256 all) = p.settle(node, over);
         if (all != 0) paid = _pay(p, poolId, node, payable_, forfeited, all);
