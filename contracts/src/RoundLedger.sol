@@ -417,10 +417,11 @@ contract RoundLedger is IRoundLedger {
         PoolState storage p = _pools[poolId];
         MemberState storage m = p.member[node];
         Record pending = m.pending;
-        if (pending.isOf(number)) {
-            (status, width, commitment) = (RecordStatus.Committed, uint16(pending.width()), pending.hash());
-        }
-        uint256 entry = p.inRing(number) ? m.word.entryOf(number) : 0;
+        if (pending.isOf(number)) (width, commitment) = (uint16(pending.width()), pending.hash());
+        if (!p.inRing(number)) return (status, width, commitment);
+        // Revealed on time and without an entry: settled, or of the confirm-only round.
+        if (width != 0 && m.word.lastRevealed() != number + 1) status = RecordStatus.Committed;
+        uint256 entry = m.word.entryOf(number);
         if (entry == 0) return (status, width, commitment);
         width = uint16(MemberWordLib.widthOf(entry));
         if (!p.startedRight(number, node, entry)) status = RecordStatus.Outvoted;
