@@ -34,7 +34,7 @@ bench: setup ## the benchmarks; tables on the terminal, JSON in benchmarks/resul
 	$(BIN)/python -m benchmarks $(ARGS)
 
 contracts: setup ## builds the contracts and exports ABI and bytecode to the SDK
-	npx --no-install forge build --skip test --skip script
+	npx --no-install forge build contracts/src
 	$(BIN)/python tools/export_abi.py
 
 clean: ## removes what set-up and runs made
@@ -55,5 +55,5 @@ $(STAMPS)/node: package.json package-lock.json
 	@touch $@
 
 $(STAMPS)/contracts: $(STAMPS)/node $(STAMPS)/python foundry.toml tools/solc $(wildcard contracts/src/*.sol contracts/src/*/*.sol)
-	npx --no-install forge build --skip test --skip script
+	npx --no-install forge build contracts/src
 	@touch $@

@@ -10,16 +10,19 @@ import logging
 import shutil
 import signal
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from pi_sdk.errors import ChainError, ContractError
 from pi_sdk.results import Event, SeatInfo
 from pi_sdk.types import TOKEN, Reveal, RunSpec
 
-from .duties import CaseDuty, Duties, RoundDuty
+from .cases import CaseDuty
+from .checkpoints import recompute
+from .duties import Duties, RoundDuty
 from .evaluations import Evaluations
 from .evidence import Slot
+from .housekeeping import Housekeeping
 from .seat import Seat
 
 log = logging.getLogger(__name__)
@@ -29,8 +32,9 @@ MAX_BACKOFF_SECONDS = 8.0
 KEEP_ROUNDS = 2
 """Rounds behind the latest whose evidence is kept although nothing needs it."""
 EVENTS = frozenset(
-    "RoundOpened Revealed RevealsSealed SeedCaptured RoundClosed PoolEnded SeatLeft VerdictsCommitted"
-    " VerdictsRevealed CaseOpened VoteCommitted VoteRevealed".split()
+    "RoundOpened Revealed RevealsSealed SeedCaptured Excluded RoundClosed CloseOverruled CloseDisproved"
+    " PoolEnded SeatLeft VerdictsCommitted VerdictsRevealed CaseOpened VoteCommitted VoteRevealed"
+    " CaseEscalated CaseResolved".split()
 )
 
 
@@ -45,6 +49,7 @@ class Agent:
     spec: RunSpec
     duties: Duties
     evaluations: Evaluations | None
+    housekeeping: Housekeeping
     stop: threading.Event
     rounds: dict[int, RoundDuty] = field(default_factory=dict)
     cases: dict[int, CaseDuty] = field(default_factory=dict)
@@ -113,6 +118,7 @@ class Agent:
                     duty.number,
                     error,
                 )
+        self.housekeeping.serve(now)
         if self.evaluations is not None:
             self.evaluations.serve()
         self._clean_up()
@@ -123,6 +129,7 @@ class Agent:
     def _rebuild(self) -> None:
         """Forgets what was read from the chain; the next look reads it again."""
         self._next_block = 0
+        self.housekeeping.forget()
         self.rounds, self.cases, self.pool_ended, self.verdicts, self.votes = {}, {}, False, 0, 0
         self._note_checkpoint(-1, bytes.fromhex(self.spec.genesis_root), self.spec.genesis_file)
 
@@ -135,6 +142,7 @@ class Agent:
             return
         for event in chain.events(self._next_block, head, self.seat.pool_id, EVENTS):
             self._note(event)
+            self.housekeeping.note(event)
         self._next_block = head + 1
 
     def _note(self, event: Event) -> None:
@@ -158,6 +166,12 @@ class Agent:
                 self.rounds[args["round"]].sealed = True
             case "SeedCaptured":
                 self.rounds[args["round"]].seed = args["seed"]
+            case "Excluded":
+                self.rounds[args["round"]].excluded.add(args["node"])
+            case "CloseDisproved" if args["round"] + 1 not in self.rounds:
+                self.rounds[args["round"]].excluded.clear()
+            case "CloseOverruled":
+                self._note_overruled(args["round"], args["root"])
             case "RoundClosed":
                 self._note_checkpoint(args["round"], args["root"], args["checkpoint_file"].hex())
             case "PoolEnded":
@@ -170,15 +184,35 @@ class Agent:
             case "VerdictsRevealed" if args["validator"] == me:
                 self.rounds[args["round"]].over = True
                 self.verdicts += len(args["verdicts"])
-            case "CaseOpened" if me == args["accuser"] or me in args["jury"]:
+            case "CaseOpened":
                 duty = self.rounds[args["round"]]
-                slot = duty.slots[args["node"]]
-                self.cases[args["case_id"]] = CaseDuty(args["case_id"], slot, duty.seed, me in args["jury"])
+                slot, number = duty.slots[args["node"]], args["case_id"]
+                self.cases[number] = CaseDuty(
+                    number, slot, duty.seed, accuser=me == args["accuser"], juror=me in args["jury"]
+                )
+            case "CaseEscalated":
+                case = self.cases[args["case_id"]]
+                case.escalate(args["level"], me in args["jury"])
+                case.appealed = case.appealed or args["appellant"] == self.info.operator
+            case "CaseResolved":
+                self.cases[args["case_id"]].end(args["status"])
             case "VoteCommitted" if args["juror"] == me:
                 self.cases[args["case_id"]].committed = True
             case "VoteRevealed" if args["juror"] == me:
                 self.cases[args["case_id"]].revealed = True
                 self.votes += 1
+
+    def _note_overruled(self, number: int, root: bytes) -> None:
+        """The votes of round `number` + 1 put `root` in the place of the result that was posted."""
+        before, voted = self.rounds[number], self.rounds[number + 1]
+        voted.start_root = root
+        voted.slots = {node: replace(slot, start_root=root) for node, slot in voted.slots.items()}
+        bench, start = self.duties.bench, before.start_root
+        included = [slot for slot in before.counting() if slot.node not in before.excluded]
+        bench.checkpoints.note_recipe(
+            root,
+            lambda: recompute(self.spec, bench.store, bench.checkpoints.read(start), included, root),
+        )
 
     def _note_checkpoint(self, round_: int, root: bytes, file: str) -> None:
         self.duties.bench.checkpoints.note(root, file)
@@ -189,6 +223,10 @@ class Agent:
         """Whether the seat has a say about a round."""
         return self.info.active_from <= round_ and (self.info.left_at == 0 or round_ < self.info.left_at)
 
+    def _may_need(self, case: CaseDuty) -> bool:
+        """Whether a case still needs this seat, or may call it to a larger jury."""
+        return not case.over and (case.involved or self._is_live(case.slot.round))
+
     # --- ending ---------------------------------------------------------------------------------------------
 
     def _give_up_seat(self) -> None:
@@ -196,7 +234,7 @@ class Agent:
         assert seat is not None
         self.info = seat
         open_rounds = [n for n, duty in sorted(self.rounds.items()) if not duty.over and self._is_live(n)]
-        open_cases = [n for n, case in sorted(self.cases.items()) if not case.over]
+        open_cases = [n for n, case in sorted(self.cases.items()) if self._may_need(case)]
         log.warning(
             "the seat is given up from round %d on; still to serve: rounds %s, cases %s"
             " (Ctrl-C again ends at once; run again to serve them)",
@@ -213,13 +251,14 @@ class Agent:
             return False
         if any(not duty.over for n, duty in self.rounds.items() if self._is_live(n)):
             return False
-        if any(not case.over for case in self.cases.values()) or (
-            self.evaluations and self.evaluations.pending
-        ):
+        if any(map(self._may_need, self.cases.values())):
+            return False
+        if self.evaluations and self.evaluations.pending:
             return False
         pool_id, events = self.seat.pool_id, self.duties.bench.events
         if not all(self.seat.chain.is_final(pool_id, n) for n in self.rounds if self._is_live(n)):
             return False
+        self.housekeeping.serve(self.seat.chain.now(), at_once=True)
         self.info = self.seat.leave() or self.info
         if not self.seat.release():
             return False

@@ -2,17 +2,25 @@
 background.
 
 A file is fetched by its sha256, which is in the same event as the root. That its contents have that root is
-checked by the replay process before anything is judged from it (`replay_child.Replayer.checkpoint`).
+checked by the replay process before anything is judged from it (`replay_child.Replayer.checkpoint`). A root
+that votes put in the place of a posted one has no file: it is recomputed from the round before
+(`recompute`).
 """
 
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pi_sdk.errors import StoreError
-from pi_sdk.store import LocalStore
+from pi_sdk.errors import BlobNotFound, MalformedArtifact, StoreError, UsageError
+from pi_sdk.store import LocalStore, Store
+from pi_sdk.types import RunSpec
+from pi_train.codecs import UpdateFile, max_update_bytes
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint, outer_step
+
+from .evidence import Slot, announced_stores
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -25,23 +33,34 @@ class Checkpoints:
         """`get(sha256, max_bytes)` reads the pool's store; `size` is a checkpoint file's size in bytes."""
         self.folder, self._get, self._size, self._stop = folder, get, size, stop
         self._files: dict[bytes, str] = {}
+        self._recipes: dict[bytes, Callable[[], bytes]] = {}
         self._wanted: set[bytes] = set()
 
     def note(self, root: bytes, file: str) -> None:
         """Records that the chain names `file` (sha256) as the file of `root`."""
         self._files[root] = file
 
+    def note_recipe(self, root: bytes, recipe: Callable[[], bytes]) -> None:
+        """Records how the file of `root` is made, since the chain names none."""
+        self._recipes[root] = recipe
+
+    def read(self, root: bytes) -> bytes:
+        """The file of a checkpoint. `StoreError`."""
+        if root in self._files:
+            file, local = self._files[root], LocalStore(self.folder / root.hex())
+            return local.get(file, self._size) if local.has(file) else self._get(file, self._size)
+        if root in self._recipes:
+            return self._recipes[root]()
+        raise BlobNotFound(f"no file is known for checkpoint {root.hex()}")
+
     def ready(self, root: bytes) -> tuple[Path, str] | None:
         """Folder and file name of a checkpoint once it is here; starts its download at the first call."""
-        file = self._files.get(root)
-        if file is None:
-            return None
-        folder = self.folder / root.hex()
-        if LocalStore(folder).has(file):
+        file, folder = self._files.get(root), self.folder / root.hex()
+        if file is not None and LocalStore(folder).has(file):
             return folder, file
-        if root not in self._wanted:
+        if root not in self._wanted and (file is not None or root in self._recipes):
             self._wanted.add(root)
-            threading.Thread(target=self._fetch, args=(root, file), daemon=True).start()
+            threading.Thread(target=self._fetch, args=(root,), daemon=True).start()
         return None
 
     def drop_all_but(self, roots: set[bytes]) -> None:
@@ -52,14 +71,41 @@ class Checkpoints:
                 shutil.rmtree(folder)
                 self._wanted.discard(root)
 
-    def _fetch(self, root: bytes, file: str) -> None:
+    def _fetch(self, root: bytes) -> None:
         warned = False
         while not self._stop.is_set():
             try:
-                LocalStore(self.folder / root.hex()).put(self._get(file, self._size))
+                self._files[root] = LocalStore(self.folder / root.hex()).put(self.read(root))
                 return
-            except StoreError as error:
+            except (StoreError, MalformedArtifact) as error:
                 if not warned:
                     log.warning("checkpoint %s cannot be fetched yet: %s", root.hex()[:12], error)
                 warned = True
             self._stop.wait(RETRY_SECONDS)
+
+
+def recompute(spec: RunSpec, store: Store, start: bytes, slots: Sequence[Slot], root: bytes) -> bytes:
+    """The file of the checkpoint that `slots` lead to from the checkpoint file `start`; its root must be
+    `root`. Raises `StoreError` where an update, or such a result, is not to be had, and `MalformedArtifact`.
+    """
+    n = parameter_count(spec.model)
+    limit, updates = max_update_bytes(spec.codec, n), []
+    for slot in slots:
+        update = UpdateFile(spec.codec, _fetched(slot, store, limit), n)
+        updates.append((update, slot.reveal.width))
+    result = outer_step(spec, Checkpoint.from_bytes(start, n, spec.outer.rule == "nesterov"), updates)
+    if result.root() != root:
+        raise StoreError("the updates that were revealed do not lead to the checkpoint of the votes")
+    return result.to_bytes()
+
+
+def _fetched(slot: Slot, store: Store, limit: int) -> bytes:
+    try:
+        return store.get(slot.update_file, limit)
+    except StoreError as error:
+        for other in announced_stores(slot.locations):
+            try:
+                return other.get(slot.update_file, limit)
+            except (StoreError, UsageError):
+                continue
+        raise error

@@ -68,7 +68,12 @@ def cli(ctx: click.Context) -> None:
     help="Bytes that a replay may use beyond torch and the data.",
 )
 def run(faucet: bool, evaluate: bool, replay_memory: int, **keys: Any) -> None:
-    """Take a seat and serve until the run is over and nothing is owed, or Ctrl-C."""
+    """Take a seat and serve until the run is over and nothing is owed, or Ctrl-C.
+
+    A case that it opened and that ended in an acquittal is taken to the next jury once, where its own replay
+    found a mismatch, the operator's key is here, and the free stake covers the pool's appeal bond. Absences
+    and overturned verdicts of others are reported on the way.
+    """
     with _seat(**keys) as seat:
         from .run import serve
 

@@ -1,4 +1,4 @@
-"""What a seat owes: verdicts about a round (`RoundDuty`) and a vote in a case (`CaseDuty`).
+"""What a seat owes about a round: its verdicts (`RoundDuty`). Votes in cases are in `cases.py`.
 
 Both follow one order: judge, write result and salt to the journal, commit the hash, open it once nobody may
 commit any more. `serve` does what can be done now and never waits; the agent calls it again. All times are
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO
 from pi_sdk.errors import ContractError
-from pi_sdk.results import CaseInfo, Verdict, VerdictRoundInfo
-from pi_sdk.types import CaseStatus, PoolParams
+from pi_sdk.results import Verdict, VerdictRoundInfo
+from pi_sdk.types import PoolParams
 
 from .audit import Bench, SlotAudit
 from .evidence import Slot
@@ -34,6 +34,8 @@ class Duties:
     """What all duties of one seat share."""
 
     chain: Client
+    operator: Client | None
+    """The operator's own client, where its key is here: it alone may appeal."""
     bench: Bench
     journal: Journal
     params: PoolParams
@@ -74,8 +76,11 @@ class RoundDuty:
 
     number: int
     start_root: bytes
+    """The posted one, or from the seal on the one that the votes put in its place."""
     slots: dict[str, Slot] = field(default_factory=dict)
     """On-time reveals by node."""
+    excluded: set[str] = field(default_factory=set)
+    """Nodes that the close left out of the mean."""
     sealed: bool = False
     seed: bytes = ZERO
     committed: bool = False
@@ -104,12 +109,18 @@ class RoundDuty:
             self._reveal(duties)
 
     def _seek_seed(self, duties: Duties, now: int) -> None:
-        info = duties.chain.round(duties.pool_id, self.number)
-        self.seed = info.seed
-        if info.opened_at == 0 or info.revealed == 0:
+        chain, pool_id = duties.chain, duties.pool_id
+        if chain.is_final(pool_id, self.number):  # nothing to judge, or too late
             self.over = True
-        elif self.seed == ZERO and now >= info.sealed_at + duties.seeds_after:
-            attempt(lambda: duties.chain.capture_seed(duties.pool_id, self.number), "SeedNotReady")
+            return
+        self.seed = chain.verdict_round(pool_id, self.number).seed
+        sealed_at = chain.round(pool_id, self.number).sealed_at
+        if self.seed == ZERO and now >= sealed_at + duties.seeds_after:
+            attempt(lambda: chain.capture_seed(pool_id, self.number), "SeedNotReady")
+
+    def counting(self) -> list[Slot]:
+        """The slots that started from the round's root. Only these are judged, and may count in the mean."""
+        return [slot for _, slot in sorted(self.slots.items()) if slot.reveal.start_root == self.start_root]
 
     def _judge(self, duties: Duties, info: VerdictRoundInfo, now: int) -> None:
         """Commits the journal's entry, or what the audits found once they are done or time is running out."""
@@ -152,8 +163,8 @@ class RoundDuty:
         chain = duties.chain
         return [
             slot
-            for node, slot in sorted(self.slots.items())
-            if duties.node in chain.auditors_of(duties.pool_id, self.number, node)
+            for slot in self.counting()
+            if duties.node in chain.auditors_of(duties.pool_id, self.number, slot.node)
         ]
 
     def _reveal(self, duties: Duties) -> None:
@@ -175,94 +186,3 @@ class RoundDuty:
                 verdicts=[{"node": v.node, "outcome": v.outcome.name.lower()} for v in verdicts],
             )
             log.info("round %d: %d verdicts revealed", self.number, len(verdicts))
-
-
-@dataclass
-class CaseDuty:
-    """One case that this validator opened or judges. `number` is the case id."""
-
-    number: int
-    slot: Slot
-    seed: bytes
-    juror: bool
-    committed: bool = False
-    revealed: bool = False
-    over: bool = False
-    audit: SlotAudit | None = None
-    inherited: bool = False
-    """Whether `audit` was made for this validator's own verdict."""
-    deadline: int = 1 << 62
-
-    def serve(self, duties: Duties, now: int) -> None:
-        if self.over:
-            return
-        info = duties.chain.case(self.number)
-        if info.status != CaseStatus.OPEN:
-            self.over = True
-            duties.bench.events.write(
-                "resolved",
-                case=self.number,
-                round=info.round,
-                node=info.node,
-                status=info.status.name.lower(),
-            )
-            log.info("case %d about %s: %s", self.number, info.node, info.status.name.lower())
-            return
-        commits_over = info.committed == info.jurors or now > info.commit_deadline
-        self.deadline = info.reveal_deadline if commits_over else info.commit_deadline
-        if self.juror and not commits_over and not self.committed:
-            self._judge(duties, info, now)
-        elif (
-            self.juror
-            and commits_over
-            and self.committed
-            and not self.revealed
-            and now < info.reveal_deadline
-        ):
-            self._reveal(duties)
-        elif commits_over and (info.guilty + info.innocent == info.committed or now >= info.reveal_deadline):
-            attempt(lambda: duties.chain.resolve_case(self.number), "WrongPhase")
-
-    def _judge(self, duties: Duties, info: CaseInfo, now: int) -> None:
-        vote = duties.journal.vote(duties.pool_id, self.number, self.seed)
-        if vote is None:
-            audit = self._look(duties)
-            opened_at = info.commit_deadline - duties.params.vote_window
-            give_up = now >= opened_at + GIVE_UP * duties.params.vote_window
-            audit.advance(give_up=give_up, deadline=info.commit_deadline)
-            if audit.report is None or (self.inherited and not audit.decided):
-                return
-            report = audit.report
-            vote = duties.journal.write_vote(
-                duties.pool_id, self.number, self.seed, report.outcome, report.digest
-            )
-        hash_ = duties.chain.vote_commitment(self.number, duties.node, vote.outcome, vote.digest, vote.salt)
-        if attempt(lambda: duties.chain.commit_vote(self.number, hash_), "AlreadyDone", "WrongPhase"):
-            self.committed = True
-            duties.bench.events.write(
-                "voted", case=self.number, round=info.round, node=info.node, outcome=vote.outcome.name.lower()
-            )
-
-    def _look(self, duties: Duties) -> SlotAudit:
-        """The audit that this vote rests on. What was missing for the verdict may be there by now, so an own
-        audit that found nothing is made once more.
-        """
-        if self.audit is None:
-            self.inherited = (self.seed, self.slot) in duties.audits
-            self.audit = duties.audit(self.slot, self.seed)
-        if self.inherited and self.audit.done and not self.audit.decided:
-            self.inherited = False
-            self.audit = duties.audit(self.slot, self.seed, again=True)
-        return self.audit
-
-    def _reveal(self, duties: Duties) -> None:
-        vote = duties.journal.vote(duties.pool_id, self.number, self.seed)
-        if vote is None:
-            log.error(
-                "case %d: the journal has lost this validator's vote; it cannot be revealed", self.number
-            )
-            self.revealed = True
-            return
-        self.revealed = attempt(
-            lambda: duties.chain.reveal_vote(self.number, vote.outcome, vote.digest, vote.salt), "WrongPhase"
-        )

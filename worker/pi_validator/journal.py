@@ -60,18 +60,22 @@ class Journal:
         assert written is not None
         return written
 
-    def vote(self, pool_id: int, case_id: int, seed: bytes) -> Vote | None:
-        """The vote that was written for a case about a slot of the round with this audit seed, or None."""
-        entry = self._read(f"vote-{pool_id}-{case_id}-{seed.hex()}")
+    def vote(self, pool_id: int, case_id: int, level: int, seed: bytes) -> Vote | None:
+        """The vote that was written for the jury of this level in a case about a slot of the round with this
+        audit seed, or None.
+        """
+        entry = self._read(f"vote-{pool_id}-{case_id}-{level}-{seed.hex()}")
         if entry is None:
             return None
         return Vote(Outcome(entry["outcome"]), bytes.fromhex(entry["digest"]), bytes.fromhex(entry["salt"]))
 
-    def write_vote(self, pool_id: int, case_id: int, seed: bytes, outcome: Outcome, digest: bytes) -> Vote:
+    def write_vote(
+        self, pool_id: int, case_id: int, level: int, seed: bytes, outcome: Outcome, digest: bytes
+    ) -> Vote:
         """Binds this validator to a vote; returns the earlier one where there is one."""
         entry = {"outcome": int(outcome), "digest": digest.hex(), "salt": secrets.token_hex(32)}
-        self._write(f"vote-{pool_id}-{case_id}-{seed.hex()}", entry)
-        written = self.vote(pool_id, case_id, seed)
+        self._write(f"vote-{pool_id}-{case_id}-{level}-{seed.hex()}", entry)
+        written = self.vote(pool_id, case_id, level, seed)
         assert written is not None
         return written
 

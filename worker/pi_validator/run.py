@@ -22,11 +22,15 @@ from .audit import Bench, ReplayQueue
 from .checkpoints import Checkpoints
 from .duties import Duties
 from .evaluations import Evaluations
+from .housekeeping import Housekeeping
 from .journal import Journal
 from .replay_process import ReplayConfig
 from .seat import Seat
 
 log = logging.getLogger(__name__)
+
+HOUSEKEEPING = 3
+"""Seconds by which validators report one after the other what all of them see."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
         )
         duties = Duties(
             chain=chain,
+            operator=seat.operator,
             bench=bench,
             journal=Journal(folder / "journal"),
             params=params,
@@ -117,6 +122,9 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
             spec=spec,
             duties=duties,
             evaluations=Evaluations(bench) if evaluate else None,
+            housekeeping=Housekeeping(
+                chain, node, pool_id, params, delay=HOUSEKEEPING * (1 + info.index % 4)
+            ),
             stop=stop,
         )
         agent.run()

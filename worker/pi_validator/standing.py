@@ -2,10 +2,7 @@
 
 from pi_sdk.client import Client
 from pi_sdk.results import StakeAccount
-from pi_sdk.types import TOKEN, CaseStatus, Model
-
-RING = 16
-"""Rounds that the ledger keeps; older ones are final."""
+from pi_sdk.types import TOKEN, Model
 
 
 class Standing(Model):
@@ -20,9 +17,9 @@ class Standing(Model):
     """First round that no longer draws the seat; 0 = still in."""
     locked: int
     open_rounds: list[int]
-    """Rounds of this seat that are not final."""
+    """Rounds that keep the seat's stake: not over yet, or with a case open."""
     open_cases: list[int]
-    """Cases that this validator opened or judges."""
+    """Cases that this validator opened, or judges."""
     stake: StakeAccount | None
     claimable: int
     total_earned: int
@@ -31,20 +28,8 @@ class Standing(Model):
 
 def standing(client: Client, pool_id: int, node: str) -> Standing:
     """Reads it from the chain. Raises `NotFound` for an unknown pool."""
-    pool = client.pool(pool_id)
-    operator = client.operator_of(node)
-    seat = next((s for s in client.seats(pool_id) if s.node == node), None)
-    rounds, cases = [], []
-    if seat is not None:
-        last = min(seat.left_at or pool.next_round, pool.next_round)
-        first = max(seat.active_from, pool.next_round - RING)
-        rounds = [n for n in range(first, last) if not client.is_final(pool_id, n)]
-        for case_id in range(1, client.case_count() + 1):
-            case = client.case(case_id)
-            if case.pool_id != pool_id or case.status != CaseStatus.OPEN:
-                continue
-            if node == case.accuser or node in client.jury_of(case_id):
-                cases.append(case_id)
+    found = client.exit_state(pool_id, node)
+    seat, operator = found.seat, found.operator
     return Standing(
         pool=pool_id,
         node=node,
@@ -52,11 +37,11 @@ def standing(client: Client, pool_id: int, node: str) -> Standing:
         seat=seat.index if seat else None,
         active_from=seat.active_from if seat else 0,
         left_at=seat.left_at if seat else 0,
-        locked=client.lock_of(operator, client.seat_lock_id(pool_id, node)) if operator else 0,
-        open_rounds=rounds,
-        open_cases=cases,
-        stake=client.stake_account(operator) if operator else None,
-        claimable=client.earned(operator) if operator else 0,
+        locked=found.seat_lock,
+        open_rounds=list(found.pending_rounds) if seat else [],
+        open_cases=list(found.open_cases) if seat else [],
+        stake=found.stake,
+        claimable=found.earned,
         total_earned=client.total_earned(operator) if operator else 0,
         gas=client.gas_balance(node),
     )
@@ -70,7 +55,7 @@ def lines(s: Standing) -> list[str]:
     else:
         until = f", given up from round {s.left_at} on" if s.left_at else ""
         out.append(f"seat      {s.seat} of pool {s.pool}, since round {s.active_from}{until}")
-        out.append(f"rounds    {_numbers(s.open_rounds)} not final")
+        out.append(f"rounds    {_numbers(s.open_rounds)} not over")
         out.append(f"cases     {_numbers(s.open_cases)} open")
     if s.stake is not None:
         free = f"{s.stake.free / TOKEN:g} free, {s.stake.unbonding / TOKEN:g} unbonding"
