@@ -29,7 +29,7 @@ from pi_train.outer import Checkpoint, outer_step
 OUT = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "fraud.json"
 
 RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64)"
-LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128)"
+LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128,address)"
 CONTRIBUTION = "(address,bytes32,bytes32,uint128,uint16,bytes,uint128,bytes)"
 PROGRESS = "(bytes32,uint32,uint32,uint32,uint32,uint32,bool,int64[256])"
 NORM = "(uint256,uint256,uint256,bytes32,uint128,(bytes32,uint128,bytes32,uint128)[],bool[],bytes)"
@@ -115,8 +115,9 @@ def step(
     array = posted.theta if posted.momentum is None or seed % 2 else posted.momentum
     array[at] += 1 if array[at] < 0 else -1
 
-    found = fraud.wrong_leaf(spec, before, reveals, left_out, posted)
-    assert found is not None and (broken is not None or found == at // 256)
+    found = fraud.find_fault(spec, before, reveals, left_out, posted)
+    assert found is not None and found.malformed == (reveals[0].node if broken else None)
+    assert broken is not None or found.leaf == at // 256
     proof = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, posted, found)
     honest = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, right, found)
     parts = {}

@@ -81,20 +81,29 @@ library OuterLib {
         int256 lr = int256(uint256(rule.lr));
         int256 decay = int256(uint256(rule.momentum));
         bool hasMomentum = rule.rule == NESTEROV;
-        // Behind the last parameter, leaf and sums hold zeros, which stay zeros.
-        for (uint256 i; i < LEAF; ++i) {
-            int256 step = sums[i];
-            if (hasMomentum) {
-                uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
-                int256 momentum = _load(leaf, end, MOMENTUM_BYTES);
-                (momentum, step) = nesterov(momentum, divide(step, divisor), decay);
-                _store(leaf, end, MOMENTUM_BYTES, momentum);
-            } else {
-                if (step == 0) continue; // most of a sparse leaf: what nobody sent stays as it is
-                step = divide(step, divisor);
+        unchecked {
+            // Behind the last parameter, leaf and sums hold zeros, which stay zeros.
+            for (uint256 i; i < LEAF; ++i) {
+                int256 step = _sum(sums, i);
+                if (hasMomentum) {
+                    uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
+                    int256 momentum = _load(leaf, end, MOMENTUM_BYTES);
+                    (momentum, step) = nesterov(momentum, divide(step, divisor), decay);
+                    _store(leaf, end, MOMENTUM_BYTES, momentum);
+                } else {
+                    if (step == 0) continue; // most of a sparse leaf: what nobody sent stays as it is
+                    step = divide(step, divisor);
+                }
+                uint256 last = (i + 1) * THETA_BYTES;
+                _store(leaf, last, THETA_BYTES, descend(_load(leaf, last, THETA_BYTES), step, lr));
             }
-            uint256 last = (i + 1) * THETA_BYTES;
-            _store(leaf, last, THETA_BYTES, descend(_load(leaf, last, THETA_BYTES), step, lr));
+        }
+    }
+
+    /// @dev sums[i] without the check of i: most places of a sparse leaf cost nothing but this.
+    function _sum(int64[256] memory sums, uint256 i) private pure returns (int256 sum) {
+        assembly ("memory-safe") {
+            sum := mload(add(sums, shl(5, i)))
         }
     }
 

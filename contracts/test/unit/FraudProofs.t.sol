@@ -355,11 +355,24 @@ contract FraudProofsTest is FraudVectors {
     function test_MalformedUpdateNeedsNoLeaf() public {
         string memory json = vectors();
         Step memory s = stepNamed(json, "malformed: indices");
+        assertEq(s.leaf.malformed, s.reveals[0].node);
+        assertEq(s.leaf.before.length, 0);
         _post(s, s.right);
-        s.leaf = rightLeaf(s);
-        (s.leaf.before, s.leaf.beforeSiblings, s.leaf.afterHash) = ("", new bytes32[](0), 0);
         _prove(s);
         assertEq(chain.lastCall(), _disproof(s));
+
+        // Naming another one, who wrote well, or nobody who counts, shows nothing.
+        s.leaf.malformed = STRANGER;
+        _failsWith(s, _bad("chunk"));
+        (s.reveals[0].chunk, s.reveals[0].siblings) = ("", "");
+        _failsWith(s, err(IFraudProofs.NothingWrong.selector));
+        s = stepNamed(json, "sparse, in the middle");
+        _post(s, s.posted);
+        s.leaf.malformed = s.reveals[0].node;
+        for (uint256 i = 1; i < 5; ++i) {
+            (s.reveals[i].chunk, s.reveals[i].siblings) = ("", "");
+        }
+        _failsWith(s, err(IFraudProofs.NothingWrong.selector));
     }
 
     function test_ProgressIsTheCallersAndOfOneDispute() public {

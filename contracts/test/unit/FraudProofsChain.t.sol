@@ -181,7 +181,6 @@ contract FraudProofsChainTest is FraudVectors {
         _close(poolId, s.right, s.excluded);
         address[] memory none = new address[](0);
         bytes memory data = abi.encodeCall(IFraudProofs.proveOuterStep, (s.leaf, s.reveals, none));
-        s.leaf = rightLeaf(s);
         fails(FINDER, address(proofs), data, _badExclusion(address(0)));
     }
 
