@@ -34,17 +34,17 @@ library OuterLib {
         }
     }
 
-    /// @dev a / b, half away from zero. b is positive.
-    function divide(int256 a, int256 b) internal pure returns (int256) {
+    /// @dev a / b, half away from zero. b is positive and even.
+    function divide(int256 a, uint256 b) internal pure returns (int256) {
         unchecked {
-            return a < 0 ? -((b / 2 - a) / b) : (a + b / 2) / b;
+            return a < 0 ? -int256((uint256(-a) + b / 2) / b) : int256((uint256(a) + b / 2) / b);
         }
     }
 
-    /// @dev a / 2^16, half away from zero.
+    /// @dev a / 2^16, half away from zero: a >> 255 is -1 for a negative one, whose halves round down.
     function divideQ16(int256 a) internal pure returns (int256) {
         unchecked {
-            return a < 0 ? -((0x8000 - a) >> 16) : (a + 0x8000) >> 16;
+            return (a + 0x8000 + (a >> 255)) >> 16;
         }
     }
 
@@ -77,22 +77,21 @@ library OuterLib {
         returns (bytes memory leaf)
     {
         leaf = before;
-        int256 divisor = int256(totalWidth) << 16;
+        uint256 divisor = totalWidth << 16;
         int256 lr = int256(uint256(rule.lr));
         int256 decay = int256(uint256(rule.momentum));
         bool hasMomentum = rule.rule == NESTEROV;
         unchecked {
             // Behind the last parameter, leaf and sums hold zeros, which stay zeros.
             for (uint256 i; i < LEAF; ++i) {
-                int256 step = _sum(sums, i);
+                if (!hasMomentum) i = _skipZeros(sums, i); // what nobody sent stays as it is
+                if (i == LEAF) break;
+                int256 step = divide(sums[i], divisor);
                 if (hasMomentum) {
                     uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
                     int256 momentum = _load(leaf, end, MOMENTUM_BYTES);
-                    (momentum, step) = nesterov(momentum, divide(step, divisor), decay);
+                    (momentum, step) = nesterov(momentum, step, decay);
                     _store(leaf, end, MOMENTUM_BYTES, momentum);
-                } else {
-                    if (step == 0) continue; // most of a sparse leaf: what nobody sent stays as it is
-                    step = divide(step, divisor);
                 }
                 uint256 last = (i + 1) * THETA_BYTES;
                 _store(leaf, last, THETA_BYTES, descend(_load(leaf, last, THETA_BYTES), step, lr));
@@ -100,10 +99,13 @@ library OuterLib {
         }
     }
 
-    /// @dev sums[i] without the check of i: most places of a sparse leaf cost nothing but this.
-    function _sum(int64[256] memory sums, uint256 i) private pure returns (int256 sum) {
+    /// @dev The first place from i on whose sum is not zero; 256 without one. Assembly, for most of a sparse leaf is zeros.
+    function _skipZeros(int64[256] memory sums, uint256 i) private pure returns (uint256 place) {
         assembly ("memory-safe") {
-            sum := mload(add(sums, shl(5, i)))
+            let at := add(sums, shl(5, i))
+            let end := add(sums, 8192)
+            for {} lt(at, end) { at := add(at, 32) } { if mload(at) { break } }
+            place := shr(5, sub(at, sums))
         }
     }
 
