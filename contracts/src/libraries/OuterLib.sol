@@ -34,10 +34,12 @@ library OuterLib {
         }
     }
 
-    /// @dev a / b, half away from zero. b is positive and even.
+    /// @dev a / b, half away from zero. b is positive and even. `sign` is -1 or 0, and (x ^ sign) - sign is x or -x.
     function divide(int256 a, uint256 b) internal pure returns (int256) {
         unchecked {
-            return a < 0 ? -int256((uint256(-a) + b / 2) / b) : int256((uint256(a) + b / 2) / b);
+            int256 sign = a >> 255;
+            uint256 size = uint256((a ^ sign) - sign);
+            return (int256((size + (b >> 1)) / b) ^ sign) - sign;
         }
     }
 
@@ -63,7 +65,8 @@ library OuterLib {
     /// @dev theta - lr * step. Python cuts a step at 2^62 / lr to stay inside 64 bits; theta saturates long before.
     function descend(int256 theta, int256 step, int256 lr) internal pure returns (int256) {
         unchecked {
-            return clamp(theta - divideQ16(lr * step), type(int32).min, type(int32).max);
+            int256 next = theta - divideQ16(lr * step);
+            return int32(next) == next ? next : next < 0 ? int256(type(int32).min) : int256(type(int32).max);
         }
     }
 
@@ -78,23 +81,36 @@ library OuterLib {
     {
         leaf = before;
         uint256 divisor = totalWidth << 16;
-        int256 lr = int256(uint256(rule.lr));
-        int256 decay = int256(uint256(rule.momentum));
-        bool hasMomentum = rule.rule == NESTEROV;
+        if (rule.rule == NESTEROV) _nesterov(leaf, sums, divisor, rule.lr, rule.momentum);
+        else _sgd(leaf, sums, divisor, rule.lr);
+    }
+
+    // ---------------------------------------------------------------------------------------------- leaves
+
+    /// @dev What nobody sent stays as it is, which is most of a sparse leaf.
+    function _sgd(bytes memory leaf, int64[256] memory sums, uint256 divisor, uint32 lr) private pure {
         unchecked {
-            // Behind the last parameter, leaf and sums hold zeros, which stay zeros.
+            for (uint256 i = _skipZeros(sums, 0); i < LEAF; i = _skipZeros(sums, i + 1)) {
+                uint256 end = (i + 1) * THETA_BYTES;
+                int256 mean = divide(sums[i], divisor);
+                _store(leaf, end, THETA_BYTES, descend(_load(leaf, end, THETA_BYTES), mean, int256(uint256(lr))));
+            }
+        }
+    }
+
+    /// @dev Behind the last parameter, leaf and sums hold zeros, which stay zeros.
+    function _nesterov(bytes memory leaf, int64[256] memory sums, uint256 divisor, uint32 lr, uint32 decay)
+        private
+        pure
+    {
+        unchecked {
             for (uint256 i; i < LEAF; ++i) {
-                if (!hasMomentum) i = _skipZeros(sums, i); // what nobody sent stays as it is
-                if (i == LEAF) break;
-                int256 step = divide(sums[i], divisor);
-                if (hasMomentum) {
-                    uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
-                    int256 momentum = _load(leaf, end, MOMENTUM_BYTES);
-                    (momentum, step) = nesterov(momentum, step, decay);
-                    _store(leaf, end, MOMENTUM_BYTES, momentum);
-                }
-                uint256 last = (i + 1) * THETA_BYTES;
-                _store(leaf, last, THETA_BYTES, descend(_load(leaf, last, THETA_BYTES), step, lr));
+                uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
+                (int256 momentum, int256 step) =
+                    nesterov(_load(leaf, end, MOMENTUM_BYTES), divide(sums[i], divisor), int256(uint256(decay)));
+                _store(leaf, end, MOMENTUM_BYTES, momentum);
+                end = (i + 1) * THETA_BYTES;
+                _store(leaf, end, THETA_BYTES, descend(_load(leaf, end, THETA_BYTES), step, int256(uint256(lr))));
             }
         }
     }
