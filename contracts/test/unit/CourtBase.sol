@@ -18,6 +18,7 @@ interface MoreVm {
 
     function etch(address target, bytes calldata code) external;
     function lastCallGas() external view returns (Gas memory);
+    function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
 }
 
 /// @dev What EIP-2935 keeps: the hashes of blocks that were set, and a revert for any other.
