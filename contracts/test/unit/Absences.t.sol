@@ -39,7 +39,7 @@ contract AbsencesTest is CourtBase {
         }
         courtFails(STRANGER, _absence(round, 5), abi.encodeWithSelector(ICourt.UnknownSeat.selector, 5));
         courtFails(STRANGER, _absence(round, 300), abi.encodeWithSelector(ICourt.UnknownSeat.selector, 300));
-        for (uint256 i = 3; i < 5; ++i) { // one never revealed, one never committed
+        for (uint256 i = 3; // one never revealed, one never committed i < 5; ++i) {
             vm.expectEmit(address(court));
             emit ICourt.AbsencePunished(pool, round, seats[i].node, 0, 1 ether);
             court.reportAbsence(pool, round, i);
@@ -207,9 +207,7 @@ contract AbsencesTest is CourtBase {
             err(ICourt.NotOverturned.selector)
         );
         courtFails(
-            STRANGER,
-            abi.encodeCall(court.reportAbsentJuror, (caseId, 0, wrong)),
-            err(ICourt.NotAbsent.selector)
+            STRANGER, abi.encodeCall(court.reportAbsentJuror, (caseId, 0, wrong)), err(ICourt.NotAbsent.selector)
         );
     }
 
@@ -268,21 +266,15 @@ contract AbsencesTest is CourtBase {
         bytes memory notOverturned = err(ICourt.NotOverturned.selector);
         courtFails(STRANGER, report, notOverturned); // the case is open
         end(caseId, ICourt.Outcome.Mismatch);
-        courtFails(
-            STRANGER, _overturned(round, index, wrong, GENESIS, which), err(ICourt.CommitmentMismatch.selector)
-        );
+        courtFails(STRANGER, _overturned(round, index, wrong, GENESIS, which), err(ICourt.CommitmentMismatch.selector));
         courtFails(STRANGER, _overturned(round, index, wrong, SPEC, wrong.length), notOverturned);
         courtFails(
-            STRANGER,
-            _overturned(round, (index + 1) % 5, wrong, SPEC, which),
-            err(ICourt.CommitmentMismatch.selector)
+            STRANGER, _overturned(round, (index + 1) % 5, wrong, SPEC, which), err(ICourt.CommitmentMismatch.selector)
         );
         courtFails(
-            STRANGER,
-            _overturned(round, 7, wrong, SPEC, which),
-            abi.encodeWithSelector(ICourt.UnknownSeat.selector, 7)
+            STRANGER, _overturned(round, 7, wrong, SPEC, which), abi.encodeWithSelector(ICourt.UnknownSeat.selector, 7)
         );
-        for (uint256 i; i < wrong.length; ++i) { // what nobody was convicted for
+        for (uint256 i; // what nobody was convicted for i < wrong.length; ++i) {
             if (i != which) courtFails(STRANGER, _overturned(round, index, wrong, SPEC, i), notOverturned);
         }
         // the next rounds' commitments leave it provable
@@ -339,9 +331,7 @@ contract AbsencesTest is CourtBase {
         end(caseId, ICourt.Outcome.Mismatch);
         accept(play(pool, _others()));
         courtFails(
-            STRANGER,
-            _overturned(round, index, wrong, SPEC, _which(wrong)),
-            err(ICourt.CommitmentMismatch.selector)
+            STRANGER, _overturned(round, index, wrong, SPEC, _which(wrong)), err(ICourt.CommitmentMismatch.selector)
         );
         court.reportAbsence(pool, round, index);
     }

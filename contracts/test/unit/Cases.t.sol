@@ -253,9 +253,7 @@ contract CasesTest is CourtBase {
         courtFails(accuser, commitIt, abi.encodeWithSelector(ICourt.NotJuror.selector, accuser));
         courtFails(STRANGER, revealIt, abi.encodeWithSelector(ICourt.NotJuror.selector, STRANGER));
         courtFails(
-            juror.node,
-            abi.encodeCall(court.commitVote, (caseId, bytes32(0))),
-            err(ICourt.CommitmentMismatch.selector)
+            juror.node, abi.encodeCall(court.commitVote, (caseId, bytes32(0))), err(ICourt.CommitmentMismatch.selector)
         );
         bytes32 commitment = Hashes.vote(address(court), caseId, juror.node, ICourt.Outcome.Accept, GENESIS, SPEC);
         vm.expectEmit(address(court));
@@ -431,8 +429,8 @@ contract CasesTest is CourtBase {
         stakes.withdraw();
     }
 
-    /// The first case of a reveal ends at once for want of a jury and releases the reserve; the second one's vote is not
-    /// paid from other rounds' money.
+    /// The first case of a reveal ends at once for want of a jury and releases the reserve; the second one's vote is
+    /// not paid from other rounds' money.
     function test_VotesAreNotPaidFromAReleasedReserve() public {
         uint256 small = createPool(defaultParams(), 1000 ether);
         Party[] memory nodes = new Party[](2);

@@ -125,15 +125,11 @@ abstract contract CourtBase is Base {
     function vote(uint256 caseId, uint256 guilty, uint256 innocent) internal {
         address[] memory jury = court.juryOf(caseId);
         for (uint256 i; i < guilty + innocent; ++i) {
-            commitVote(
-                caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept
-            );
+            commitVote(caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept);
         }
         if (guilty + innocent < jury.length) pass(101);
         for (uint256 i; i < guilty + innocent; ++i) {
-            revealVote(
-                caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept
-            );
+            revealVote(caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept);
         }
         court.resolveCase(caseId);
     }

@@ -34,9 +34,7 @@ contract RingTest is CourtBase {
         _commit(second);
         _reveal(first);
         for (uint256 i; i < seats.length; ++i) {
-            courtFails(
-                seats[i].node, revealCall(first, list(seats[i], first)), err(ICourt.WrongPhase.selector)
-            );
+            courtFails(seats[i].node, revealCall(first, list(seats[i], first)), err(ICourt.AlreadyDone.selector));
         }
         _reveal(second);
         assertTrue(court.isFinal(pool, first) && court.isFinal(pool, second), "final");
@@ -64,9 +62,7 @@ contract RingTest is CourtBase {
         for (uint256 i; i < 4; ++i) {
             revealVerdicts(pool, first, seats[i], list(seats[i], first));
             if (i == 0) {
-                courtFails(
-                    seats[0].node, revealCall(first, list(seats[0], first)), err(ICourt.AlreadyDone.selector)
-                );
+                courtFails(seats[0].node, revealCall(first, list(seats[0], first)), err(ICourt.AlreadyDone.selector));
             }
             revealVerdicts(pool, second, seats[i], list(seats[i], second));
         }
@@ -97,9 +93,7 @@ contract RingTest is CourtBase {
             assertEq(court.verdictRound(pool, round - 16).committed, 0); // without a trace
             assertEq(court.releaseVerdictReserve(pool, round - 16), 0);
             courtFails(
-                STRANGER,
-                abi.encodeCall(court.reportAbsence, (pool, round - 16, 0)),
-                err(ICourt.NotAbsent.selector)
+                STRANGER, abi.encodeCall(court.reportAbsence, (pool, round - 16, 0)), err(ICourt.NotAbsent.selector)
             );
         }
         // nothing but the running slots is reserved

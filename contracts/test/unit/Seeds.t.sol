@@ -38,9 +38,7 @@ contract SeedsTest is CourtBase {
         assertEq(court.verdictRound(pool, round).seedBlock, seedBlock);
         assertEq(court.verdictRound(pool, round).seed, bytes32(0));
         mine(1);
-        courtFails(
-            STRANGER, _capture(pool, round), abi.encodeWithSelector(ICourt.SeedNotReady.selector, seedBlock)
-        );
+        courtFails(STRANGER, _capture(pool, round), abi.encodeWithSelector(ICourt.SeedNotReady.selector, seedBlock));
         mine(1);
         bytes32 hash = blockhash(seedBlock);
         vm.expectEmit(address(court));
@@ -202,9 +200,7 @@ contract SeedsTest is CourtBase {
         courtFails(STRANGER, _capture(pool, round), err(ICourt.WrongPhase.selector));
         // nobody could commit, so nobody was absent
         for (uint256 i; i < 3; ++i) {
-            courtFails(
-                STRANGER, abi.encodeCall(court.reportAbsence, (pool, round, i)), err(ICourt.NotAbsent.selector)
-            );
+            courtFails(STRANGER, abi.encodeCall(court.reportAbsence, (pool, round, i)), err(ICourt.NotAbsent.selector));
         }
         assertEq(court.isAudited(pool, round, workers[0].node), false);
         assertEq(court.releaseVerdictReserve(pool, round), 20 ether);
@@ -218,9 +214,7 @@ contract SeedsTest is CourtBase {
         court.captureSeed(pool, round);
         pass(101);
         assertTrue(court.isFinal(pool, round), "final");
-        courtFails(
-            STRANGER, abi.encodeCall(court.reportAbsence, (pool, round, 0)), err(ICourt.NotAbsent.selector)
-        );
+        courtFails(STRANGER, abi.encodeCall(court.reportAbsence, (pool, round, 0)), err(ICourt.NotAbsent.selector));
         for (uint256 i; i < 16; ++i) {
             uint256 next = play(pool, workers); // opening round 16 releases round 0
             accept(next);
