@@ -171,9 +171,10 @@ abstract contract CourtBase is Base {
         ledger.settle(poolId, node);
     }
 
-    /// @dev Gas of the last call; a whole transaction's under `forge test --isolate`.
-    function printGas(string memory name) internal returns (uint256 gas) {
-        gas = more.lastCallGas().gasTotalUsed;
+    /// @dev Gas of the last call, printed; a whole transaction's under `forge test --isolate`.
+    function expectGas(string memory name, uint256 limit) internal {
+        uint256 gas = more.lastCallGas().gasTotalUsed;
         emit log_named_uint(name, gas);
+        assertTrue(gas <= limit, name);
     }
 }
