@@ -439,7 +439,7 @@ contract InvariantsTest is Base, System {
         for (uint256 place; place < court.seatCount(poolId); ++place) {
             handler.emptySeat(poolId, place);
         }
-        for (uint256 r = rounds > 4 ? rounds - 4 : 0; r < rounds; ++r) {
+        for (uint256 r = rounds > 16 ? rounds - 16 : 0; r < rounds; ++r) {
             handler.punish(poolId, r);
         }
         handler.releaseBond(0, i);
