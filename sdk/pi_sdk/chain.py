@@ -81,6 +81,7 @@ _HINTS = {
     "RoundNotFinal": "verdicts about an old round are still pending",
     "NotExpected": "the node joined after this round opened; it is expected from the next one",
     "AlreadyCommitted": "this node has committed in this round",
+    "AlreadyRevealed": "this node has revealed this commitment",
     "CommitmentMismatch": "what is revealed is not what was committed",
     "BrokenStateChain": "state_in must be the state_out of the last on-time reveal, or zero",
     "SeedNotReady": "wait for the pinned block, then try again",

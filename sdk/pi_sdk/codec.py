@@ -330,7 +330,7 @@ def node_authorization(chain_id: int, registry: str, operator: str, node: str, d
 
 
 def invite(chain_id: int, pools: str, pool_id: int, operator: str, nonce: int, deadline: int) -> dict:
-    """EIP-712 message by which a pool's invite signer lets an operator in (`RoundLedger.join`)."""
+    """EIP-712 message by which a pool's invite signer lets an operator in (`Pools.join`)."""
     return {
         "types": {
             "EIP712Domain": [

@@ -65,8 +65,8 @@ class Plan:
             "NodeRegistry": (),
             "StakeManager": (at.token, at.ledger, at.court, treasury, unbonding_time),
             "Rewards": (at.token, at.ledger, at.court, treasury),
-            "Pools": (at.stakes, at.ledger, guardian),
-            "RoundLedger": (at.registry, at.stakes, at.rewards, at.pools, at.court, at.proofs),
+            "Pools": (at.registry, at.stakes, at.ledger, guardian),
+            "RoundLedger": (at.stakes, at.rewards, at.pools, at.court, at.proofs),
             "Court": (at.registry, at.stakes, at.rewards, at.pools, at.ledger),
             "FraudProofs": (at.pools, at.ledger),
         }

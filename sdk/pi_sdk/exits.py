@@ -34,7 +34,9 @@ class ExitCalls(PoolCalls, RoundCalls, CourtCalls):
             open_cases=tuple(cases),
             unlocks_by=None
             if is_in or not worker_lock + seat_lock
-            else self._unlocks_by(pool, params, pending, list(cases.values())),
+            else self._unlocks_by(pool, params, pending, list(cases.values()))
+            # for a while after the end of a round or a case, a seat's silence or wrong vote can be reported
+            + (params.appeal_window if seat_lock else 0),
             accrued_slots=member.accrued if member else 0,
             earned=self.earned(operator) if operator else 0,
             stake=self.stake_account(operator) if operator else None,

@@ -142,7 +142,7 @@ class PoolCalls(StakeCalls):
         """Adds a registered node of this operator and locks its stake; pools with an invite signer want an
         `invite`. It is expected from the next round on."""
         permission = invite.to_abi() if invite else NO_INVITE
-        return self._write("RoundLedger", "join", pool_id, checksum(node), width, permission)
+        return self._write("Pools", "join", pool_id, checksum(node), width, permission)
 
     def set_width(self, pool_id: int, node: str, width: int) -> Receipt:
         """Declares another width from the next round on; locks the stake that is missing for it."""

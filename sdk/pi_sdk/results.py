@@ -113,9 +113,9 @@ class RoundInfo(Model):
     exists: bool
     """False: the round was never opened, or its place in the ring was taken."""
     commit_deadline: int
-    """0 once sealed."""
+    """0 once the next round has opened."""
     reveal_deadline: int
-    """0 once sealed."""
+    """0 once the next round has opened."""
     sealed_at: int
     closed_at: int
     seed_block: int

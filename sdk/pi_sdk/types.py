@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -282,6 +282,7 @@ class PoolParams(Model):
     reveal_window: Window = 30
     grace_window: Window = 30
     rounds: int = Field(ge=1, lt=(1 << 24) - 2)
+    """Training rounds; a confirm-only round follows."""
     slash_miss: Money = TOKEN
     close_bond: Money = 100 * TOKEN
     min_train_window: Window = 5
@@ -344,12 +345,12 @@ class OuterRule(Model):
     codec: int = Field(ge=1, le=3)
     k: int = Field(ge=0, le=4096)
     """Values kept per chunk; 0 for the dense codecs."""
-    max_step: int = Field(ge=1, lt=1 << 32)
+    max_step: int = Field(ge=1, le=1 << 31)
     rule: int = Field(ge=0, le=1)
     """0 sgd, 1 nesterov."""
     lr: Q16
     momentum: Q16
-    parameters: int = Field(ge=1, lt=1 << 64)
+    parameters: int = Field(ge=1, le=1 << 40)
     """Length of the flat parameter vector."""
 
     @classmethod
@@ -446,72 +447,3 @@ class Reveal(Model):
     @classmethod
     def from_abi(cls, values: tuple) -> Self:
         return cls(**dict(zip(cls.model_fields, values, strict=True)))
-
-
-# --- fraud proofs: interfaces/IFraudProofs.sol explains each field ----------------------------------------
-
-
-class Contribution(Model):
-    """One reveal of a round as a fraud proof takes it. `chunk` and `siblings` are empty where the proof needs
-    none."""
-
-    node: Address
-    start_root: bytes = Field(min_length=32, max_length=32)
-    update_root: bytes = Field(min_length=32, max_length=32)
-    norm: int = Field(ge=0, lt=1 << 128)
-    width: int = Field(ge=1, lt=1 << 16)
-    chunk: bytes = b""
-    squares: int = Field(default=0, ge=0, lt=1 << 128)
-    siblings: bytes = b""
-    """Path from the leaf up, 48 bytes per level: hash, then sum."""
-
-    def to_abi(self) -> tuple:
-        return _values(self)
-
-
-class OuterLeaf(Model):
-    """Which leaf of which round's result is disputed, and its two sides; the contract's `Leaf`."""
-
-    pool_id: int
-    round: int
-    index: int = Field(ge=0, lt=1 << 64)
-    before: bytes
-    """The old leaf: 256 int32, then with momentum 256 int64, big-endian."""
-    before_siblings: tuple[bytes, ...]
-    after_hash: bytes = Field(min_length=32, max_length=32)
-    after_siblings: tuple[bytes, ...]
-    median: int = Field(ge=0, lt=1 << 128)
-
-    def to_abi(self) -> tuple:
-        return _values(self)
-
-
-class OuterProgress(Model):
-    """What a proof over several transactions has added up so far; the contract's `Progress`."""
-
-    accumulator: bytes = bytes(32)
-    revealed: int = 0
-    counted: int = 0
-    below: int = 0
-    up_to: int = 0
-    total_width: int = 0
-    sums: tuple[int, ...] = Field(default=(0,) * 256, min_length=256, max_length=256)
-
-    def to_abi(self) -> tuple:
-        return _values(self)
-
-
-class SumNode(Model):
-    """A node of a Merkle-sum path with both of its children."""
-
-    left: bytes = Field(min_length=32, max_length=32)
-    left_sum: int = Field(ge=0, lt=1 << 128)
-    right: bytes = Field(min_length=32, max_length=32)
-    right_sum: int = Field(ge=0, lt=1 << 128)
-
-    def to_abi(self) -> tuple:
-        return _values(self)
-
-
-def _values(model: BaseModel) -> tuple[Any, ...]:
-    return tuple(value for _, value in model)

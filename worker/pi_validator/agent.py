@@ -32,9 +32,9 @@ MAX_BACKOFF_SECONDS = 8.0
 KEEP_ROUNDS = 2
 """Rounds behind the latest whose evidence is kept although nothing needs it."""
 EVENTS = frozenset(
-    "RoundOpened Revealed RevealsSealed SeedCaptured Excluded RoundClosed CloseOverruled CloseDisproved PoolEnded"
-    " SeatLeft VerdictsCommitted VerdictsRevealed CaseOpened VoteCommitted VoteRevealed CaseEscalated"
-    " CaseResolved".split()
+    "RoundOpened Revealed RevealsSealed SeedCaptured Excluded RoundClosed CloseOverruled CloseDisproved"
+    " PoolEnded SeatLeft VerdictsCommitted VerdictsRevealed CaseOpened VoteCommitted VoteRevealed"
+    " CaseEscalated CaseResolved".split()
 )
 
 
@@ -258,7 +258,6 @@ class Agent:
         pool_id, events = self.seat.pool_id, self.duties.bench.events
         if not all(self.seat.chain.is_final(pool_id, n) for n in self.rounds if self._is_live(n)):
             return False
-        self.housekeeping.serve(self.seat.chain.now(), at_once=True)
         self.info = self.seat.leave() or self.info
         if not self.seat.release():
             return False
