@@ -158,8 +158,7 @@ contract RoundLedger is IRoundLedger {
         require(!word.has(PoolWordLib.ENDED), PoolHasEnded());
         RoundLib.requirePhase(word, Phase.Idle);
         uint256 next = word.nextRound();
-        uint256 since = next == 0 ? p.createdAt : p.roundAt(next - 1).closedAt;
-        _requireTurn(p, since + p.terms.graceWindow);
+        if (!_isOrchestrator(p)) _requireGrace(p, next == 0 ? p.createdAt : p.roundAt(next - 1).closedAt);
 
         // 1. The ring place of the new round must be done with; what its verdicts did not use becomes free.
         if (next >= RING) court.releaseVerdictReserve(poolId, next - RING);
@@ -222,7 +221,7 @@ contract RoundLedger is IRoundLedger {
         PoolWord word = p.word;
         RoundLib.requirePhase(word, Phase.Sealed);
         uint256 number = word.running();
-        _requireTurn(p, uint256(p.roundAt(number).sealedAt) + p.terms.graceWindow);
+        if (!_isOrchestrator(p)) _requireGrace(p, p.roundAt(number).sealedAt);
         _requireBond(p, poolId);
 
         uint256 included = p.countingSlots(word);
@@ -466,16 +465,22 @@ contract RoundLedger is IRoundLedger {
 
     function _pool(uint256 poolId) private view returns (PoolState storage p) {
         p = _pools[poolId];
-        require(p.creator != address(0), UnknownPool(poolId));
+        // Every pool has an orchestrator, in a word that most functions read anyway.
+        require(p.terms.orchestrator != address(0), UnknownPool(poolId));
     }
 
     function _requireModule(address module) private view {
         require(msg.sender == module, OnlyModule());
     }
 
-    /// @dev The orchestrator at once, anybody from `readyAt` on.
-    function _requireTurn(PoolState storage p, uint256 readyAt) private view {
-        require(msg.sender == p.terms.orchestrator || block.timestamp >= readyAt, TooEarly(readyAt));
+    /// @dev It moves a round at once; anybody else once the grace window is over.
+    function _isOrchestrator(PoolState storage p) private view returns (bool) {
+        return msg.sender == p.terms.orchestrator;
+    }
+
+    function _requireGrace(PoolState storage p, uint256 since) private view {
+        uint256 readyAt = since + p.terms.graceWindow;
+        require(block.timestamp >= readyAt, TooEarly(readyAt));
     }
 
     function _requireBond(PoolState storage p, uint256 poolId) private view {

@@ -18,6 +18,7 @@ interface MoreVm {
 
     function etch(address target, bytes calldata code) external;
     function lastCallGas() external view returns (Gas memory);
+    function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
 }
 
 /// @dev What EIP-2935 keeps: the hashes of blocks that were set, and a revert for any other.
@@ -124,15 +125,11 @@ abstract contract CourtBase is Base {
     function vote(uint256 caseId, uint256 guilty, uint256 innocent) internal {
         address[] memory jury = court.juryOf(caseId);
         for (uint256 i; i < guilty + innocent; ++i) {
-            commitVote(
-                caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept
-            );
+            commitVote(caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept);
         }
         if (guilty + innocent < jury.length) pass(101);
         for (uint256 i; i < guilty + innocent; ++i) {
-            revealVote(
-                caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept
-            );
+            revealVote(caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept);
         }
         court.resolveCase(caseId);
     }
