@@ -66,21 +66,22 @@ contract RegressionsTest is Base {
         stake(operator, 50 ether);
         vm.prank(operator);
         stakes.requestUnbond(50 ether);
-        bytes memory all = abi.encodeCall(stakes.requestUnbond, (1));
-        fails(operator, address(stakes), all, abi.encodeWithSelector(IStakeManager.InsufficientFreeStake.selector, 0, 1));
+        bytes memory more = abi.encodeCall(stakes.requestUnbond, (1));
+        bytes memory none = abi.encodeWithSelector(IStakeManager.InsufficientFreeStake.selector, 0, 1);
+        fails(operator, address(stakes), more, none);
+        pass(UNBONDING);
 
         (, uint256 caseId) = _accuse();
         vm.prank(cheat.node);
         ledger.leave(pool, cheat.node);
-        pass(UNBONDING);
         fails(operator, address(stakes), abi.encodeCall(stakes.withdraw, ()), err(IStakeManager.CaseOpen.selector));
         bytes memory releasing = abi.encodeCall(ledger.releaseLock, (pool, cheat.node));
         fails(operator, address(ledger), releasing, err(IRoundLedger.StillLocked.selector));
-
-        // Nobody voted in time: two larger juries, the last of which sits.
-        court.resolveCase(caseId);
         _convict(caseId);
         assertEq(stakes.account(operator).bonded, 20 ether);
+        vm.prank(operator);
+        stakes.withdraw();
+        assertEq(token.balanceOf(operator), 50 ether);
     }
 
     /// Prime Intellect: a slash moves the cursor past entries that are unbonding, which nobody can withdraw then. Here there
