@@ -580,7 +580,7 @@ contract Handler is Ghosts {
         }
     }
 
-    /// @dev Every fifth slot is accused by who audits it, but validator 3 finds no fault anywhere.
+    /// @dev Every fourth slot is accused by who audits it, but validator 3 finds no fault anywhere.
     function _verdicts(uint256 round, uint256 who, address[][] memory drawn)
         private
         view
@@ -592,7 +592,7 @@ contract Handler is Ghosts {
             for (uint256 j; j < drawn[i].length; ++j) {
                 if (drawn[i][j] != _validators[who].node) continue;
                 address node = worker(i).node;
-                bool guilty = who != 3 && uint256(keccak256(abi.encode(node, round))) % 5 == 0;
+                bool guilty = who != 3 && uint256(keccak256(abi.encode(node, round))) % 4 == 0;
                 ICourt.Outcome outcome = who % 2 == 0 ? ICourt.Outcome.Mismatch : ICourt.Outcome.Withheld;
                 list[n++] = ICourt.Verdict(node, guilty ? outcome : ICourt.Outcome.Accept, SPEC);
             }
@@ -631,6 +631,7 @@ contract Handler is Ghosts {
             }
         }
         resolveCase(id);
+        if (_chance(bits, "appeal", 2)) _appeal(id);
     }
 
     /// @dev Juries convict, acquit or are split, another way at each level.
@@ -649,11 +650,15 @@ contract Handler is Ghosts {
 
     function appeal(uint256 id) external {
         uint256 n = court.caseCount();
-        if (n == 0) return;
-        id = n - bound(id, 0, n < 4 ? n - 1 : 3);
+        if (n != 0) _appeal(n - bound(id, 0, n < 4 ? n - 1 : 3));
+    }
+
+    /// @dev By who lost.
+    function _appeal(uint256 id) private {
         ICourt.Case memory c = court.caseOf(id);
         if (c.status != ICourt.CaseStatus.Decided) return;
         address appellant = c.guiltyOutcome ? c.operator : registry.operatorOf(c.accuser);
+        _topUp(appellant, pools.params(c.poolId).appealBond);
         _try(appellant, address(court), abi.encodeCall(ICourt.appeal, (id)), c.round);
     }
 
