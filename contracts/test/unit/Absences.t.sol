@@ -39,7 +39,8 @@ contract AbsencesTest is CourtBase {
         }
         courtFails(STRANGER, _absence(round, 5), abi.encodeWithSelector(ICourt.UnknownSeat.selector, 5));
         courtFails(STRANGER, _absence(round, 300), abi.encodeWithSelector(ICourt.UnknownSeat.selector, 300));
-        for (uint256 i = 3; // one never revealed, one never committed i < 5; ++i) {
+        // one never revealed, one never committed
+        for (uint256 i = 3; i < 5; ++i) {
             vm.expectEmit(address(court));
             emit ICourt.AbsencePunished(pool, round, seats[i].node, 0, 1 ether);
             court.reportAbsence(pool, round, i);
@@ -274,7 +275,8 @@ contract AbsencesTest is CourtBase {
         courtFails(
             STRANGER, _overturned(round, 7, wrong, SPEC, which), abi.encodeWithSelector(ICourt.UnknownSeat.selector, 7)
         );
-        for (uint256 i; // what nobody was convicted for i < wrong.length; ++i) {
+        // what nobody was convicted for
+        for (uint256 i; i < wrong.length; ++i) {
             if (i != which) courtFails(STRANGER, _overturned(round, index, wrong, SPEC, i), notOverturned);
         }
         // the next rounds' commitments leave it provable

@@ -194,7 +194,7 @@ contract AppealsTest is CourtBase {
         expectStatus(caseId, ICourt.CaseStatus.Hung);
         assertEq(stakes.seized(), 0);
         assertEq(stakes.account(accused.operator).locked, 200 ether);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(accused.operator), 20 ether);
     }
 

@@ -68,7 +68,7 @@ contract CasesTest is CourtBase {
         assertEq(stakes.seized(), 144 ether);
         assertEq(stakes.account(accused.operator).openCases, 0);
         assertEq(_status(round), IRoundLedger.RecordStatus.Revealed);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(TREASURY), 20 ether);
         assertEq(rewards.earned(accused.operator), 0);
         assertEq(rewards.earned(CREATOR), 0); // the creator gains nothing
@@ -121,7 +121,7 @@ contract CasesTest is CourtBase {
         uint256 later = play(pool, workers);
         judge(pool, later, seats, workers, fill(3, ICourt.Outcome.Accept));
         end(caseId, ICourt.Outcome.Mismatch);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(accused.operator), 20 ether); // the clean round
         assertEq(rewards.earned(TREASURY), 40 ether);
     }
@@ -144,7 +144,7 @@ contract CasesTest is CourtBase {
         end(second, ICourt.Outcome.Mismatch);
         end(first, ICourt.Outcome.Mismatch);
         assertEq(stakes.account(accused.operator).bonded, 0);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(TREASURY), 40 ether);
         assertEq(ledger.pool(pool).members, 2);
         assertEq(ledger.pool(pool).memberSlots, 2);
@@ -158,7 +158,7 @@ contract CasesTest is CourtBase {
         assertEq(stakes.account(seatOf(accuser).operator).bonded, 30 ether);
         assertEq(stakes.seized(), 20 ether);
         assertEq(_status(round), IRoundLedger.RecordStatus.Revealed);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(accused.operator), 20 ether);
         assertEq(court.liveSeats(pool), 5); // 30 ether still stand behind the seat
     }
@@ -211,9 +211,9 @@ contract CasesTest is CourtBase {
         emit ICourt.CaseResolved(caseId, ICourt.CaseStatus.Hung, 1, 0, 0);
         court.resolveCase(caseId);
         assertEq(stakes.seized(), 0);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(accused.operator), 20 ether);
-        assertEq(_status(round), IRoundLedger.RecordStatus.Committed); // settled
+        assertEq(_status(round), IRoundLedger.RecordStatus.None); // settled
     }
 
     function test_TwoOfThreeConvict() public {
@@ -342,7 +342,7 @@ contract CasesTest is CourtBase {
         judge(lonely, round, judges, nodes, fill(1, ICourt.Outcome.Mismatch));
         assertEq(court.caseOf(1).status, ICourt.CaseStatus.Hung);
         assertEq(court.caseOf(1).jurors, 0);
-        ledger.settle(lonely, nodes[0].node);
+        settleLater(lonely, nodes[0].node);
         assertEq(rewards.earned(nodes[0].operator), 10 ether);
         assertEq(rewards.budget(lonely).reserved, 0);
     }

@@ -98,7 +98,7 @@ contract RingTest is CourtBase {
         }
         // nothing but the running slots is reserved
         for (uint256 i; i < 3; ++i) {
-            ledger.settle(pool, workers[i].node);
+            settleLater(pool, workers[i].node);
         }
         assertEq(rewards.budget(pool).reserved, 0);
     }
@@ -121,14 +121,14 @@ contract RingTest is CourtBase {
         uint256 caseId = _outlived();
         end(caseId, ICourt.Outcome.Accept);
         assertEq(rewards.earned(accused.operator), 20 ether);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(accused.operator), 17 * 20 ether);
     }
 
     function test_CaseThatOutlivesTheRingForfeitsAfterAConviction() public {
         uint256 caseId = _outlived();
         end(caseId, ICourt.Outcome.Mismatch);
-        ledger.settle(pool, accused.node);
+        settleLater(pool, accused.node);
         assertEq(rewards.earned(accused.operator), 0);
         assertEq(rewards.earned(TREASURY), 17 * 20 ether);
     }

@@ -157,7 +157,7 @@ contract SeedsTest is CourtBase {
         assertEq(court.releaseVerdictReserve(pool, 0), 20 ether);
         assertEq(court.releaseVerdictReserve(pool, 0), 0);
         close(pool);
-        ledger.settle(pool, workers[0].node);
+        settleLater(pool, workers[0].node);
         assertEq(rewards.budget(pool).reserved, 0);
     }
 
