@@ -429,8 +429,7 @@ contract CasesTest is CourtBase {
         stakes.withdraw();
     }
 
-    /// The first case of a reveal ends at once for want of a jury and releases the reserve; the second one's vote is
-    /// not paid from other rounds' money.
+    /// The first case of the last reveal ends at once for want of a jury; the second one's vote is still paid.
     function test_ACaseThatEndsAtOnceLeavesTheReserveToTheOthers() public {
         uint256 small = createPool(defaultParams(), 1000 ether);
         Party[] memory nodes = new Party[](2);
