@@ -146,47 +146,54 @@ contract FraudProofs is IFraudProofs {
             Contribution calldata reveal = reveals[i];
             progress.accumulator = _accumulate(progress.accumulator, reveal);
             ++progress.revealed;
-            if (reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node)) {
+            bool counts = reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node);
+            if (counts && leaf.malformed == address(0)) {
+                _requireChunk(facts, reveal);
                 _count(progress, facts, leaf, reveal);
+            } else if (counts && leaf.malformed == reveal.node) {
+                _requireChunk(facts, reveal);
+                progress.malformed = !ChunkLib.isWellFormed(facts.rule, facts.chunk, reveal.chunk);
             } else {
                 require(reveal.chunk.length == 0 && reveal.siblings.length == 0, BadProof("chunk"));
             }
         }
     }
 
+    /// @dev The chunk is the one of the revealed update at the leaf.
+    function _requireChunk(Facts memory facts, Contribution calldata reveal) private view {
+        bytes calldata siblings = reveal.siblings;
+        require(siblings.length == facts.chunkSiblings, BadProof("siblings"));
+        bytes32 hash = TreeLib.leafHash(reveal.chunk);
+        bytes32 root = TreeLib.sumRootOf(hash, reveal.squares, facts.chunk, siblings);
+        require(root == reveal.updateRoot, BadProof("update"));
+    }
+
     /// @dev Adds one update that counts.
     function _count(Progress memory progress, Facts memory facts, Leaf calldata leaf, Contribution calldata reveal)
         private
-        view
+        pure
     {
-        require(reveal.siblings.length == facts.chunkSiblings, BadProof("siblings"));
-        bytes32 hash = TreeLib.leafHash(reveal.chunk);
-        bytes32 root = TreeLib.sumRootOf(hash, reveal.squares, facts.chunk, reveal.siblings);
-        require(root == reveal.updateRoot, BadProof("update"));
-
+        (uint256 norm, uint256 median, uint256 width) = (reveal.norm, leaf.median, reveal.width);
         ++progress.counted;
-        if (reveal.norm < leaf.median) ++progress.below;
-        if (reveal.norm <= leaf.median) ++progress.upTo;
-        progress.totalWidth += reveal.width;
-        require(progress.totalWidth <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
+        if (norm < median) ++progress.below;
+        if (norm <= median) ++progress.upTo;
+        width += progress.totalWidth;
+        require(width <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
+        progress.totalWidth = uint32(width);
 
-        if (progress.malformed) return;
-        uint256 weight = reveal.width * OuterLib.factor(reveal.norm, leaf.median);
-        if (!ChunkLib.addTo(progress.sums, facts.rule, leaf.index, reveal.chunk, weight)) {
-            progress.malformed = true;
-            int64[256] memory none;
-            progress.sums = none;
-        }
+        uint256 weight = reveal.width * OuterLib.factor(norm, median);
+        ChunkLib.addTo(progress.sums, facts.rule, leaf.index, reveal.chunk, weight);
     }
 
     /// @dev All reveals are in. A close that counts a malformed update is wrong whatever its root: what such an update
-    /// decodes to is nowhere defined. Otherwise the leaf decides.
+    /// decodes to is nowhere defined. Where none is named, the leaf decides.
     function _conclude(Progress memory progress, Facts memory facts, Leaf calldata leaf, address[] calldata excluded)
         private
     {
         bool complete = progress.accumulator == facts.accumulator && progress.revealed == facts.revealed;
         require(complete, BadProof("reveals"));
-        require(progress.malformed || _isWrong(progress, facts, leaf), NothingWrong());
+        bool isWrong = leaf.malformed == address(0) ? _isWrong(progress, facts, leaf) : progress.malformed;
+        require(isWrong, NothingWrong());
 
         uint256 slashed =
             ledger.disprove(leaf.poolId, leaf.round, excluded, msg.sender, pools.courtTerms(leaf.poolId).finderFee);
@@ -263,7 +270,7 @@ contract FraudProofs is IFraudProofs {
             return false;
         }
         require(TreeLib.leafHash(norm.chunk) == hash, BadProof("chunk"));
-        (bool wellFormed, uint256 squares) = ChunkLib.squaresOf(rule, index, norm.chunk);
-        return !wellFormed || squares != sum;
+        if (!ChunkLib.isWellFormed(rule, index, norm.chunk)) return true;
+        return ChunkLib.squaresOf(rule, index, norm.chunk) != sum;
     }
 }

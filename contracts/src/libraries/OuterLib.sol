@@ -83,7 +83,7 @@ library OuterLib {
         bool hasMomentum = rule.rule == NESTEROV;
         // Behind the last parameter, leaf and sums hold zeros, which stay zeros.
         for (uint256 i; i < LEAF; ++i) {
-            int256 step = sums[i];
+            int256 step = _sum(sums, i);
             if (hasMomentum) {
                 uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
                 int256 momentum = _load(leaf, end, MOMENTUM_BYTES);
@@ -95,6 +95,13 @@ library OuterLib {
             }
             uint256 last = (i + 1) * THETA_BYTES;
             _store(leaf, last, THETA_BYTES, descend(_load(leaf, last, THETA_BYTES), step, lr));
+        }
+    }
+
+    /// @dev sums[i] without the check of i: most places of a sparse leaf cost nothing but this.
+    function _sum(int64[256] memory sums, uint256 i) private pure returns (int256 sum) {
+        assembly ("memory-safe") {
+            sum := mload(add(sums, shl(5, i)))
         }
     }
 
