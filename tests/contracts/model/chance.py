@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 
 from .basics import NOBODY, RING
 from .court import Audit, Case, CaseStatus, Outcome, Seat
-from .moves import Move, play
+from .moves import MOVES, Move, play
 from .rounds import Opened, Params, Phase, Pool, Status
-from .world import CREATOR, GUARDIAN, NODES, OPERATORS, ORCHESTRATOR, PROOFS, STRANGER, UNREGISTERED, World
+from .world import CREATOR, GUARDIAN, NODES, OPERATORS, ORCHESTRATOR, PROOFS, STRANGER, World
 
 GENESIS = 1
+EASY = ("warp", "roll", "create_pool")
+"""Moves that are not tried with wild arguments."""
 PEOPLE = [CREATOR, ORCHESTRATOR, STRANGER, GUARDIAN, PROOFS, *OPERATORS, *NODES]
 
 
@@ -24,19 +26,33 @@ class Chance:
         self.world = World()
         # What is true of a slot: most validators and jurors find it.
         self.honesty = self.random.choice([0.6, 0.9, 1.0])
-        self.guilt = self.random.choice([0.0, 0.1, 0.5])
+        self.guilt = self.random.choice([0.0, 0.2, 0.7])
         self.dissent = self.random.choice([0.0, 0.1, 0.4])
-        self.wild = self.random.choice([0.03, 0.15, 0.5])
+        self.wild = self.random.choice([0.02, 0.1, 0.4])
         """Share of moves whose arguments are anything."""
-        self.steps = self.random.choice([60, 120, 240])
+        self.steps = self.random.choice([80, 150, 250])
+        self.clumsy = self.random.choice([0.2, 1.0])
+        """How often people get an argument wrong, or are late."""
+        self.hurry = self._often(0.5)
+        """Little time passes, so that many rounds go by while a case waits."""
+        self.lazy = self._often(0.3)
+        """Cases are left alone."""
+        self.marathon = self._often(0.12)
+        """Long enough for the rings to go round, with few people."""
+        if self.marathon:
+            self.wild, self.clumsy, self.steps, self.hurry = 0.02, 0.2, 500, self._often(0.8)
+        self.failed = False
+        """The last move did not succeed; somebody would not just try again."""
 
     def moves(self) -> Iterator[Move]:
         for move in self._prologue():
             play(self.world, move)
             yield move
         for _ in range(self.steps):
-            move = self._wild() if self.random.random() < self.wild else self._next()
-            play(self.world, move)
+            if all(p.ended for p in self.world.pools.values()) and self._often(0.03):
+                return
+            move = self._wild() if self._often(self.wild) else self._next()
+            self.failed = not play(self.world, move)
             yield move
 
     # --- arguments ------------------------------------------------------------------------------------------
@@ -61,6 +77,10 @@ class Chance:
         newest = 0 if p is None else p.next
         return max(0, newest - self._one([0, 1, 1, 1, 2, 2, 3, 4, 15, 16, 17, 18]))
 
+    def _slip(self, share: float) -> bool:
+        """A mistake, or a delay."""
+        return self._often(share * self.clumsy)
+
     def _salt(self) -> int:
         return self._up_to(1000) + 1
 
@@ -78,7 +98,7 @@ class Chance:
             orchestrator=ORCHESTRATOR,
             reveal_window=r(5, 40),
             grace_window=r(5, 30),
-            rounds=one([1, 2, 4, 20, 40]),
+            rounds=40 if self.marathon else one([1, 3, 40, 40, 40, 40]),
             slash_miss=r(0, stake // 10),
             close_bond=one([0, r(1, 50)]),
             min_train=min_train,
@@ -96,8 +116,8 @@ class Chance:
             jury_size=r(1, 3),
             slash_conviction=r(0, stake),
             slash_overturned=r(0, seat_stake),
-            vote_window=r(5, 60),
-            vote_reveal_window=r(5, 40),
+            vote_window=r(20, 80),
+            vote_reveal_window=r(20, 60),
             appeal_bond=r(0, 40),
             appeal_window=r(5, 20),
             finder_fee=r(0, 2000),
@@ -109,18 +129,20 @@ class Chance:
         for pool in range(1, self._one([1, 1, 1, 2]) + 1):
             params = self._params()
             yield Move("create_pool", [CREATOR, GENESIS, *params])
-            yield Move("fund", [CREATOR, pool, self._one([500, 5000, 100_000])])
+            yield Move("fund", [CREATOR, pool, 100_000 if self.marathon else self._one([500, 5000, 100_000])])
             for who in [ORCHESTRATOR, *self._some([STRANGER], 0.3)]:
                 yield Move("stake", [who, 100])
                 yield Move("post_bond", [who, pool])
         for operator in OPERATORS:
-            yield Move("stake", [operator, self._one([100, 500, 2000])])
+            yield Move("stake", [operator, self._one([100, 1000, 2000, 2000])])
         for pool, p in list(self.world.pools.items()):
-            nodes = self._some(NODES, 0.4)
+            nodes = self._some(NODES, 0.15 if self.marathon else self._one([0.2, 0.4]))
             for node in nodes:
-                yield Move("join", [self._owner(node), pool, node, self.random.randint(1, p.params.max_width)])
+                yield Move(
+                    "join", [self._owner(node), pool, node, self.random.randint(1, p.params.max_width)]
+                )
             if self._often(0.75):
-                for node in self._some(set(NODES) - set(nodes), 0.7):
+                for node in self._some(set(NODES) - set(nodes), 0.5):
                     yield Move("take_seat", [self._owner(node), pool, node])
 
     def _some(self, things, share: float) -> list:
@@ -136,7 +158,7 @@ class Chance:
             who = self._owner(node)
         place, case = self._up_to(6), self._up_to(len(self.world.court.cases) + 1)
         amount, salt = self._one([0, 1, 37, 150, 1000, 2_000_000]), self._salt()
-        name = self._one(MOVES_OF_ANYBODY)
+        name = self._one([m for m in MOVES if m not in EASY])
         arguments: dict[str, list[int]] = {
             "stake": [who, amount],
             "request_unbond": [who, amount],
@@ -165,7 +187,13 @@ class Chance:
             "release_bond": [self._one([who, ORCHESTRATOR]), pool],
             "punish_close": [who, pool, number],
             "convict_proven": [
-                self._one([who, PROOFS]), pool, number, node, self._up_to(150), self._one([NOBODY, who]), 1500
+                self._one([who, PROOFS]),
+                pool,
+                number,
+                node,
+                self._up_to(150),
+                self._one([NOBODY, who]),
+                1500,
             ],
             "disprove": [self._one([who, PROOFS]), pool, number, self._one([NOBODY, who]), 2000],
             "take_seat": [who, pool, node],
@@ -191,16 +219,16 @@ class Chance:
     def _next(self) -> Move:
         p = self._one(self.world.pools.values())
         ways: list[tuple[int, Callable[[Pool], Move | None]]] = [
-            (30, self._work),
+            (60, self._work),
             (8 if self.world.court.benches[p.id].places else 1, self._judge),
-            (8 if self.world.court.cases else 0, self._try_case),
-            (3, self._membership),
-            (3, self._tidy),
-            (2, self._money),
-            (3, self._pass_time),
+            ((10 if self.lazy else 250) if self.world.court.open_cases(p.id) else 4, self._try_case),
+            (5, self._membership),
+            (8, self._tidy),
+            (5, self._money),
+            (1 if self.hurry else 6, self._pass_time),
         ]
         while True:
-            (_, way), = self.random.choices(ways, [weight for weight, _ in ways])
+            ((_, way),) = self.random.choices(ways, [weight for weight, _ in ways])
             move = way(p)
             if move is not None:
                 return move
@@ -208,7 +236,8 @@ class Chance:
     def _pass_time(self, p: Pool) -> Move:
         if self._often(0.4):
             return Move("roll", [self._one([1, 2, 2, 5, 300, 9000 if self._often(0.1) else 2])])
-        return Move("warp", [self._one([1, 2, 5, 10, 30, 30, 100, 300 if self._often(0.3) else 60])])
+        seconds = [1, 2, 5, 10] if self.hurry else [1, 5, 10, 30, 30, 100, 300 if self._often(0.3) else 60]
+        return Move("warp", [self._one(seconds)])
 
     def _until(self, deadline: int) -> Move:
         """Waits for a deadline, often exactly to its last or first second."""
@@ -217,7 +246,7 @@ class Chance:
 
     def _work(self, p: Pool) -> Move | None:
         if p.ended:
-            return self._membership(p) if self._often(0.1) else self._money(p)
+            return self._one([self._membership, self._money, self._tidy, self._tidy, self._pass_time])(p)
         if p.phase == Phase.IDLE:
             return self._open(p)
         if p.phase == Phase.COMMIT:
@@ -238,9 +267,9 @@ class Chance:
             out = [node for node, m in p.members.items() if number in m.work and m.work[number].excluded]
             out.sort(key=lambda node: int(self.world.address(node), 16))
             return Move("disprove", [PROOFS, p.id, number, self._one([NOBODY, STRANGER]), 1000, *out])
-        if self._often(0.02):
+        if self._often(0.006):
             return Move("end_pool", [CREATOR, p.id])
-        if not any(m.width_after for m in p.members.values()) and not p.last:
+        if p.slots() < p.params.min_slots and not p.last:
             return self._join(p)
         if self.world.court.live_seats(p.id) < p.params.min_seats:
             node = self._node()
@@ -255,24 +284,23 @@ class Chance:
     def _commit(self, p: Pool) -> Move:
         number = p.next - 1
         waiting = [n for n, m in p.members.items() if m.width_at(number) and not m.committed_in(number)]
-        if not waiting or self._often(0.05):
+        if not waiting or self._slip(0.05):
             return self._until(p.running.commit_deadline)
         node = self._one(waiting)
         m = p.members[node]
-        if p.last and self._often(0.95):
+        if p.last and not self._slip(0.1):
             opening = Opened(self._salt(), self._roots(p), 0, 0, 0, 0, m.width_at(number))
         else:
-            state_in = self._one([m.state_out] * 15 + [0, 77])
             opening = Opened(
                 salt=self._salt(),
                 root=self._roots(p),
                 update=self._up_to(10_000) + 1,
-                state_in=state_in,
+                state_in=self._one([0, 77]) if self._slip(0.1) else m.state_out,
                 state_out=self._up_to(10_000) + 1,
                 norm=self._up_to(10**6),
-                width=m.width_at(number) + self._often(0.02),
+                width=m.width_at(number) + self._slip(0.02),
             )
-        of_node = self._node() if self._often(0.02) else node
+        of_node = self._node() if self._slip(0.02) else node
         return Move("commit", [node, p.id, of_node, number, *opening])
 
     def _reveal(self, p: Pool) -> Move:
@@ -280,8 +308,9 @@ class Chance:
         waiting = [
             n for n, m in p.members.items() if m.committed_in(number) and m.last_revealed != number + 1
         ]
-        if waiting and self._often(0.95) and self.world.clock.now <= p.running.reveal_deadline:
-            return self._reveal_of(p, self._one(waiting))
+        if waiting and not self._slip(0.05) and self.world.clock.now <= p.running.reveal_deadline:
+            if not self.failed or self._often(0.5):
+                return self._reveal_of(p, self._one(waiting))
         if waiting and self.world.clock.now <= p.running.reveal_deadline:
             return self._until(p.running.reveal_deadline)
         return Move("seal", [STRANGER, p.id])
@@ -293,9 +322,9 @@ class Chance:
 
     def _close(self, p: Pool) -> Move | None:
         number, r = p.next - 1, p.running
-        if self._often(0.6) and r.live_seats:
+        if r.live_seats and r.revealed and not self.world.court.is_final(p.id, number) and self._often(0.85):
             return self._judge(p)
-        if self._often(0.05):
+        if self._slip(0.1):
             late = [n for n, m in p.members.items() if m.latest is not None and number not in m.work]
             return self._reveal_of(p, self._one(late)) if late else None
         revealed = [n for n, m in p.members.items() if number in m.work]
@@ -315,12 +344,14 @@ class Chance:
         if not bench.places and not self._often(0.1):
             return None
         numbers = [
-            n for n in range(max(0, p.next - 3), p.next)
-            if p.rounds[n].sealed_at is not None and p.rounds[n].revealed and p.rounds[n].live_seats
+            n for n in range(max(0, p.next - 3), p.next) if p.rounds[n].revealed and p.rounds[n].live_seats
         ]
-        if not numbers:
+        open_ = [n for n in numbers if not court.is_final(p.id, n)]
+        if not numbers or (not open_ and self._often(0.5)):
             return None
-        number = self._one(numbers)
+        number = self._one(open_ or numbers)
+        if p.rounds[number].sealed_at is None:
+            return None
         audit = bench.audits.get(number)
         if audit is None or not audit.seeded:
             block = p.rounds[number].seed_block if audit is None else audit.seed_block
@@ -341,17 +372,17 @@ class Chance:
         seats = [(place, s) for place, s in court.benches[p.id].seats() if s.is_live(number)]
         if not court.commits_over(audit):
             waiting = [(place, s) for place, s in seats if number not in s.verdicts]
-            if not waiting or self._often(0.04):
+            if not waiting or self._slip(0.08):
                 return self._until(audit.commit_deadline)
             place, seat = self._one(waiting)
             drawn = [node for node in p.members if place in court.drawn(p.id, number, node)]
             list_ = [x for node in drawn for x in (node, self._finding(p, number, node), self._salt())]
-            if self._often(0.03):
+            if self._slip(0.05):
                 list_ += [self._node(), Outcome.ACCEPT, 1]
             return Move("commit_verdicts", [seat.node, p.id, number, self._salt(), *list_])
         if not court.is_audit_over(audit):
             waiting = [s for _, s in seats if number in s.verdicts and not s.verdicts[number].opened]
-            if not waiting or self._often(0.04):
+            if not waiting or self._slip(0.08):
                 return self._until(audit.reveal_deadline)
             return self._reveal_verdicts(p, number, self._one(waiting))
         absent = [place for place, s in seats if place not in audit.marked]
@@ -397,7 +428,7 @@ class Chance:
         seats = dict(court.benches[case.pool].seats())
         if not court.votes_over(case):
             waiting = [place for place in jury.places if place not in jury.votes]
-            if not waiting or self._often(0.05):
+            if not waiting or self._slip(0.1):
                 return self._until(case.commit_deadline)
             outcome = self._finding(self.world.pools[case.pool], case.round, case.node)
             return Move(
@@ -405,7 +436,7 @@ class Chance:
                 [seats[self._one(waiting)].node, case.id, outcome, self._salt(), self._salt()],
             )
         waiting = [place for place in jury.votes if place not in jury.guilty | jury.innocent]
-        if waiting and self.world.clock.now < case.reveal_deadline and self._often(0.95):
+        if waiting and self.world.clock.now < case.reveal_deadline and not self._slip(0.1):
             place = self._one(waiting)
             return Move("reveal_vote", [seats[place].node, case.id, *jury.votes[place]])
         if waiting and self.world.clock.now < case.reveal_deadline and self._often(0.8):
@@ -423,6 +454,8 @@ class Chance:
     # --- membership and money -------------------------------------------------------------------------------
 
     def _join(self, p: Pool) -> Move:
+        if self.world.paused and self._often(0.5):
+            return Move("pause", [GUARDIAN, 0])
         node = self._node()
         return Move("join", [self._owner(node), p.id, node, self.random.randint(1, p.params.max_width)])
 
@@ -430,7 +463,10 @@ class Chance:
         if not p.members or self._often(0.4):
             return self._join(p)
         node = self._one(p.members)
-        owner, name = self._owner(node), self._one(["set_width", "set_width", "leave", "eject", "seat", "leave_seat"])
+        owner, name = (
+            self._owner(node),
+            self._one(["set_width", "set_width", "leave", "eject", "seat", "leave_seat"]),
+        )
         if name == "set_width":
             return Move("set_width", [owner, p.id, node, self.random.randint(1, p.params.max_width)])
         if name == "leave":
@@ -454,7 +490,9 @@ class Chance:
 
     def _tidy(self, p: Pool) -> Move | None:
         """Settle, report, release."""
-        name = self._one(["settle", "settle", "miss", "miss", "lock", "bond", "punish", "reserve", "proof", "seat"])
+        name = self._one(
+            ["settle", "settle", "miss", "miss", "lock", "bond", "punish", "reserve", "proof", "seat"]
+        )
         number = max(0, p.next - self._one([1, 2, 2, 3]))
         if name == "seat":
             return self._seats(p)
@@ -480,34 +518,28 @@ class Chance:
         fee = self._one([0, 2000])
         return Move("convict_proven", [PROOFS, p.id, number, node, 80, self._one([NOBODY, STRANGER]), fee])
 
-    def _money(self, p: Pool) -> Move:
-        who = self._one(OPERATORS)
-        name = self._one(["stake", "claim", "claim", "request_unbond", "rebond", "withdraw", "refund", "treasury"])
+    def _money(self, p: Pool) -> Move | None:
+        world, who = self.world, self._one(OPERATORS)
+        account = world.stakes.accounts[who]
+        name = self._one(
+            ["stake", "claim", "claim", "unbond", "withdraw", "withdraw", "rebond", "refund", "treasury"]
+        )
         if name == "stake":
             return Move("stake", [who, self._one([50, 200, 1000])])
         if name == "claim":
-            return Move("claim", [who, self._one([who, STRANGER])])
-        if name == "request_unbond":
-            free = self.world.stakes.accounts[who].free
-            return Move("request_unbond", [who, self._one([free, max(1, free // 2), free + 1])])
-        if name == "withdraw":
-            account = self.world.stakes.accounts[who]
-            if account.unbonding and self._often(0.3):
-                return self._until(account.ready_at)
-            return Move("withdraw", [who])
+            return Move("claim", [who, self._one([who, STRANGER])]) if world.rewards.earned[who] else None
+        if name == "unbond":
+            return Move(
+                "request_unbond",
+                [who, self._one([account.free, max(1, account.free // 2), account.free + 1])],
+            )
         if name == "refund":
-            return Move("refund", [CREATOR, p.id])
+            return Move("refund", [CREATOR, p.id]) if p.ended and world.rewards.budgets[p.id].free else None
         if name == "treasury":
-            return Move("pay_treasury", [STRANGER])
-        return Move("rebond", [who])
-
-
-MOVES_OF_ANYBODY = [
-    "stake", "request_unbond", "rebond", "withdraw", "pay_treasury", "fund", "claim", "refund", "pause", "revoke",
-    "join", "set_width", "leave", "eject", "release_lock", "settle", "report_miss", "end_pool", "open_round", "commit",
-    "reveal", "seal", "close", "post_bond", "release_bond", "punish_close", "convict_proven", "disprove", "take_seat",
-    "leave_seat", "release_seat", "capture_seed", "commit_verdicts", "reveal_verdicts", "release_verdict_reserve",
-    "commit_vote", "reveal_vote", "resolve_case", "appeal", "report_absence", "report_absent_juror",
-    "report_overturned_vote", "report_overturned_verdict",
-]  # fmt: skip
-assert UNREGISTERED in NODES
+            return Move("pay_treasury", [STRANGER]) if world.stakes.seized else None
+        if not account.unbonding:
+            return None
+        if name == "withdraw":
+            waits = world.clock.now < account.ready_at and self._often(0.05)
+            return self._until(account.ready_at) if waits else Move("withdraw", [who])
+        return Move("rebond", [who]) if self._often(0.3) else None

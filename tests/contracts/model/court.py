@@ -216,9 +216,7 @@ class Court:
         audit = self.benches[pool].audits[number]
         eligible = self._eligible(pool, number, audit.seats, {p.members[node].operator})
         address = self.world.address(node)
-        starts = (
-            auditor_draw(audit.seed, address, k, audit.seats) for k in range(p.params.auditors)
-        )
+        starts = (auditor_draw(audit.seed, address, k, audit.seats) for k in range(p.params.auditors))
         return self._draw(eligible, audit.seats, starts)
 
     def _eligible(self, pool: int, number: int, n: int, without: set[int]) -> set[int]:
@@ -230,7 +228,7 @@ class Court:
 
     @staticmethod
     def _draw(eligible: set[int], n: int, starts: Iterator[int]) -> list[int]:
-        """Without replacement: from each start forward to the next one that is left. `eligible` loses them."""
+        """Without replacement: from each start forward to the next that is left. `eligible` loses them."""
         taken = []
         for start in starts:
             if not eligible:

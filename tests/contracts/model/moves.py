@@ -1,8 +1,8 @@
 """What anybody can do, and how traces are written.
 
-A file holds traces, each u32 length and bytes. A trace is a list of steps: the move's number (u8), whether it must
-succeed (u8), its arguments (u8 count, then u32 each). `CHECK` is followed by a u16 count and the words of
-`state.words`, 16 bytes each. All big-endian. `contracts/test/model/Replay.t.sol` reads it.
+A file holds traces, each u32 length and bytes. A trace is a list of steps: the move's number (u8), whether it
+must succeed (u8), its arguments (u8 count, then u32 each). `CHECK` is followed by a u16 count and the words
+of `state.words`, 16 bytes each. All big-endian. `contracts/test/model/Replay.t.sol` reads it.
 """
 
 import struct

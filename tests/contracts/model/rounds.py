@@ -1,7 +1,7 @@
 """Membership and rounds of one pool: `Pools.join` and `RoundLedger`.
 
-Nothing is thrown away here: every round and all work of a node stay, so that what the contracts keep in rings and
-packed words can be checked against it. Roots and states are small numbers; 0 is the zero word.
+Nothing is thrown away here: every round and all work of a node stay, so that what the contracts keep in rings
+and packed words can be checked against it. Roots and states are small numbers; 0 is the zero word.
 """
 
 from collections import defaultdict
@@ -428,7 +428,7 @@ class Pool:
             self._seal()
 
     def _make_room(self, m: Member, number: int) -> None:
-        """The work of rounds that are out of the ring: paid work accrues, contested work waits for its case."""
+        """Work of rounds out of the ring: what is paid accrues, what is contested waits for its case."""
         for old in [n for n in m.work if n <= number - RING]:
             work = m.work.pop(old)
             if work.contested:
@@ -560,9 +560,7 @@ class Pool:
         else:
             self._pay(m, number, m.displaced.pop(number))
 
-    def convict_proven(
-        self, number: int, node: int, penalty: int, finder: int, fee_bps: int
-    ) -> None:
+    def convict_proven(self, number: int, node: int, penalty: int, finder: int, fee_bps: int) -> None:
         require(self.in_ring(number), "round")
         m = self._member(node)
         require(number in m.work and number not in m.proven, "no work")

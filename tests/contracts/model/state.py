@@ -48,11 +48,13 @@ def _words(world: World) -> Words:
         yield f"actor {who} tokens", world.tokens[who]
         yield f"actor {who} bonded", account.bonded
         yield f"actor {who} locked", account.locked
-        yield f"actor {who} unbonding, ready at, open cases", _pack(
-            40, account.unbonding, account.ready_at, account.open_cases
+        yield (
+            f"actor {who} unbonding, ready at, open cases",
+            _pack(40, account.unbonding, account.ready_at, account.open_cases),
         )
-        yield f"actor {who} earned, ever", _pack(
-            64, world.rewards.earned[who], world.rewards.earned[who] + world.rewards.claimed[who]
+        yield (
+            f"actor {who} earned, ever",
+            _pack(64, world.rewards.earned[who], world.rewards.earned[who] + world.rewards.claimed[who]),
         )
     accounts = world.stakes.accounts.values()
     yield "total bonded", sum(account.bonded for account in accounts)
@@ -71,8 +73,9 @@ def _pool(world: World, p: Pool) -> Words:
     yield f"{name} credited, refunded", _pack(64, budget.credited, budget.refunded)
     yield f"{name} root", _cut(word32("root", p.root))
     members = sum(1 for m in p.members.values() if m.width_after)
-    yield f"{name} next, members, slots, ended, last, phase", _pack(
-        16, p.next, members, p.slots(), p.ended, p.last, p.phase
+    yield (
+        f"{name} next, members, slots, ended, last, phase",
+        _pack(16, p.next, members, p.slots(), p.ended, p.last, p.phase),
     )
     for number in range(max(0, p.next - RING), p.next):
         yield from _round(world, p, number)
@@ -80,8 +83,9 @@ def _pool(world: World, p: Pool) -> Words:
         if node in p.members:
             yield from _member(world, p, node, p.members[node])
     court = world.court
-    yield f"{name} seats, live, open cases", _pack(
-        32, court.seat_count(p.id), court.live_seats(p.id), court.open_cases(p.id)
+    yield (
+        f"{name} seats, live, open cases",
+        _pack(32, court.seat_count(p.id), court.live_seats(p.id), court.open_cases(p.id)),
     )
     for place, seat in enumerate(court.benches[p.id].places):
         yield f"{name} seat {place} node", 0 if seat is None else int(world.address(seat.node), 16) >> 32
@@ -116,7 +120,9 @@ def _round(world: World, p: Pool, number: int) -> Words:
     yield f"{name} disprovable until", p.disprovable_until(number)
     final = world.court.is_final(p.id, number)
     audit = world.court.benches[p.id].audits.get(number)
-    counts = (0, 0, 0, 0) if audit is None else (audit.committed, audit.revealed, audit.paid, audit.open_cases)
+    counts = (
+        (0, 0, 0, 0) if audit is None else (audit.committed, audit.revealed, audit.paid, audit.open_cases)
+    )
     yield f"{name} final, verdicts committed, revealed, paid, cases", _pack(16, final, *counts)
     seed = audit.seed if audit is not None and audit.seeded else bytes(32)
     yield f"{name} seed", _cut(seed)
@@ -126,16 +132,19 @@ def _member(world: World, p: Pool, node: int, m: Member) -> Words:
     name = f"pool {p.id} node {node}"
     width = m.width_at(p.next - 1) if p.next else 0
     left = 0 if m.width_after else m.change_at or 1
-    yield f"{name} widths, since, from, left, last, missed, convicted", _pack(
-        14,
-        width,
-        m.width_after,
-        m.change_at,
-        m.active_from,
-        left,
-        m.last_revealed,
-        m.missed,
-        m.convicted_from is not None,
+    yield (
+        f"{name} widths, since, from, left, last, missed, convicted",
+        _pack(
+            14,
+            width,
+            m.width_after,
+            m.change_at,
+            m.active_from,
+            left,
+            m.last_revealed,
+            m.missed,
+            m.convicted_from is not None,
+        ),
     )
     yield f"{name} state", _cut(word32("state", m.state_out))
     lock = world.stakes.locks[m.operator, p.lock_name(node)]
@@ -148,16 +157,19 @@ def _case(world: World, case: Case) -> Words:
     name, jury = f"case {case.id}", case.jury
     yield f"{name} node", int(world.address(case.node), 16) >> 32
     yield f"{name} accuser", int(world.address(case.accuser), 16) >> 32
-    yield f"{name} pool, round, fault, status, width, level, jurors, commits", _pack(
-        14,
-        case.pool,
-        case.round,
-        case.fault,
-        case.status,
-        case.width,
-        case.level,
-        len(jury.places),
-        len(jury.votes),
+    yield (
+        f"{name} pool, round, fault, status, width, level, jurors, commits",
+        _pack(
+            14,
+            case.pool,
+            case.round,
+            case.fault,
+            case.status,
+            case.width,
+            case.level,
+            len(jury.places),
+            len(jury.votes),
+        ),
     )
     yield f"{name} deadlines", _pack(40, case.commit_deadline, case.reveal_deadline, case.appeal_deadline)
     yield f"{name} guilty, innocent", _pack(16, len(jury.guilty), len(jury.innocent))
