@@ -404,7 +404,9 @@ contract RoundLedger is IRoundLedger {
             seedBlock: r.seedBlock,
             revealed: uint32(kept.count(PoolWordLib.REVEALED)),
             seats: uint32(kept.count(PoolWordLib.SEATS)),
-            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS))
+            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS)),
+            // Only the confirm-only round is closed without a poster.
+            reserved: !p.isClosed(number) || r.poster != address(0)
         });
     }
 
@@ -427,6 +429,21 @@ contract RoundLedger is IRoundLedger {
         else if (entry & MemberWordLib.CONTESTED != 0) status = RecordStatus.Contested;
         else if (entry & MemberWordLib.EXCLUDED != 0) status = RecordStatus.Excluded;
         else status = RecordStatus.Revealed;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function slotOf(uint256 poolId, uint256 number, address node)
+        external
+        view
+        returns (address operator, uint32 activeFrom)
+    {
+        PoolState storage p = _pools[poolId];
+        MemberState storage m = p.member[node];
+        MemberWord word = m.word;
+        uint256 entry = p.inRing(number) ? word.entryOf(number) : 0;
+        if (entry != 0 && p.startedRight(number, node, entry)) {
+            (operator, activeFrom) = (m.operator, uint32(word.activeFrom()));
+        }
     }
 
     /// @inheritdoc IRoundLedger

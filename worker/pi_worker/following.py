@@ -3,7 +3,8 @@
 A commitment names the root that the node itself recomputed, which is its vote on the close before. So a wrong
 posted root never becomes this node's, not even by a restart: the recomputed checkpoint is on disk, under
 what it follows from. Only where the votes themselves went another way does the node go on from what the
-chain has."""
+chain has.
+"""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pi_sdk.errors import ChainError, ContractError, MalformedArtifact, StoreErr
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.store import HttpStore
-from pi_sdk.types import Phase, RunSpec
+from pi_sdk.types import RING, Phase, RunSpec
 from pi_train.codecs import UpdateFile
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 FETCH_TRIES = 5
 """Times that a round's updates are asked for before the posted checkpoint is taken instead."""
-RING = 16
-"""Rounds that the chain keeps."""
 
 
 @dataclass
@@ -162,7 +161,8 @@ class Following:
 
     def _recomputed(self, round_: int) -> Checkpoint | None:
         """C_{r+1}; None where the posted one must do, since this node's C_r is not the round's, or an update
-        is not to be had."""
+        is not to be had.
+        """
         assert self.checkpoint is not None
         start = self.log.start_of(round_)
         if self.root != start:

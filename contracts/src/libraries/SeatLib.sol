@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
 import {SeatWord, SeatWordLib} from "../types/SeatWord.sol";
+import {Checks} from "./Checks.sol";
 import {Hashes} from "./Hashes.sol";
 import {ParamsLib} from "./ParamsLib.sol";
 import {RING} from "./PoolLib.sol";
@@ -55,7 +56,10 @@ library SeatLib {
             self.count += 1;
         }
         self.live += 1;
-        self.seats[place] = Seat({operator: operator, activeFrom: uint24(nextRound), leftAt: 0, node: node});
+        Seat storage seat = self.seats[place];
+        seat.operator = operator;
+        seat.activeFrom = uint24(nextRound);
+        seat.node = node;
         self.wordOf[node] = SeatWordLib.create(place, nextRound);
     }
 
@@ -121,7 +125,7 @@ library SeatLib {
             self.wordOf[node] = word.withCommitment(round, hash);
         } else {
             SeatWord[RING] storage kept = self.kept[node];
-            require(round + 1 != latest && !kept[round % RING].isOf(round), ICourt.AlreadyDone());
+            Checks.once(round + 1 != latest && !kept[round % RING].isOf(round));
             kept[round % RING] = word.withCommitment(round, hash);
         }
     }
@@ -131,9 +135,9 @@ library SeatLib {
         SeatWord word = self.wordOf[node];
         bool isLatest = word.isOf(round);
         if (!isLatest) word = self.kept[node][round % RING];
-        require(word.isOf(round), ICourt.CommitmentMismatch());
-        require(word.has(SeatWordLib.PENDING), ICourt.AlreadyDone());
-        require(word.matches(hash), ICourt.CommitmentMismatch());
+        Checks.matching(word.isOf(round));
+        Checks.once(word.has(SeatWordLib.PENDING));
+        Checks.matching(word.matches(hash));
 
         word = word.without(SeatWordLib.PENDING);
         if (isLatest) self.wordOf[node] = word;
@@ -144,8 +148,8 @@ library SeatLib {
     function punish(State storage self, address node, uint256 round, bytes32 hash) internal {
         SeatWord word = self.kept[node][round % RING];
         bool opened = word.isOf(round) && !word.has(SeatWordLib.PENDING);
-        require(opened && word.matches(hash), ICourt.CommitmentMismatch());
-        require(!word.has(SeatWordLib.PUNISHED), ICourt.AlreadyDone());
+        Checks.matching(opened && word.matches(hash));
+        Checks.once(!word.has(SeatWordLib.PUNISHED));
         self.kept[node][round % RING] = word.with(SeatWordLib.PUNISHED);
     }
 
