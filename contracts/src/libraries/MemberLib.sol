@@ -64,7 +64,8 @@ library MemberLib {
     }
 
     /// @dev Remembers the earliest convicted round: unsettled pay of this and later ones is forfeited. A commitment of the
-    /// running round that waits to be revealed is void, so that nobody waits for it.
+    /// running round that waits to be revealed is void, and so is one that an ejected node could still make, so that nobody
+    /// waits for it.
     /// @return phaseEnded whether the running commit phase is complete now
     function convict(PoolState storage self, uint256 round, address node) internal returns (bool phaseEnded) {
         MemberState storage m = self.member[node];
@@ -73,12 +74,16 @@ library MemberLib {
 
         PoolWord word = self.word;
         uint256 running = word.running();
-        bool waiting = m.pending.isOf(running) && m.word.lastRevealed() != running + 1;
-        if (!waiting || word.has(PoolWordLib.SEALED)) return false;
         bool committing = RoundLib.phase(word) == IRoundLedger.Phase.Commit;
-        m.pending = Record.wrap(0);
+        bool committed = m.pending.isOf(running);
+        bool waiting = committed ? m.word.lastRevealed() != running + 1 : committing && m.word.widthAt(running) != 0;
+        if (!waiting || word.has(PoolWordLib.SEALED)) return false;
+        if (committed) {
+            m.pending = Record.wrap(0);
+            word = word.minus(PoolWordLib.COMMITTED, 1);
+        }
         m.word = m.word.withWidth(0, running);
-        word = word.minus(PoolWordLib.COMMITTED, 1).minus(PoolWordLib.EXPECTED, 1);
+        word = word.minus(PoolWordLib.EXPECTED, 1);
         if (committing) (word, phaseEnded) = self.endCommitPhaseIfComplete(word);
         self.word = word;
     }
