@@ -238,7 +238,9 @@ contract ReplayTest is Base {
         }
         if (op == Op.Reveal) return abi.encodeCall(ledger.reveal, (a[1], _opening(a, 2), SPEC, "http://store"));
         if (op == Op.Seal) return abi.encodeCall(ledger.sealReveals, (a[1]));
-        if (op == Op.Close) return abi.encodeCall(ledger.closeRound, (a[1], _word("root", a[2]), SPEC, _exclusions(a)));
+        if (op == Op.Close) {
+            return abi.encodeCall(ledger.closeRound, (a[1], _word("root", a[2]), SPEC, _exclusions(a)));
+        }
         if (op == Op.PostBond) return abi.encodeCall(ledger.postBond, (a[1]));
         if (op == Op.ReleaseBond) return abi.encodeCall(ledger.releaseBond, (a[1]));
         if (op == Op.PunishClose) return abi.encodeCall(ledger.punishClose, (a[1], a[2]));
@@ -287,9 +289,10 @@ contract ReplayTest is Base {
         if (op == Op.ReportAbsence) return abi.encodeCall(court.reportAbsence, (a[1], a[2], a[3]));
         if (op == Op.ReportAbsentJuror) return abi.encodeCall(court.reportAbsentJuror, (a[1], a[2], a[3]));
         if (op == Op.ReportOverturnedVote) return abi.encodeCall(court.reportOverturnedVote, (a[1], a[2], a[3]));
-        return abi.encodeCall(
-            court.reportOverturnedVerdict, (a[1], a[2], a[3], _verdicts(a, 6), _word("salt", a[5]), a[4])
-        );
+        return
+            abi.encodeCall(
+                court.reportOverturnedVerdict, (a[1], a[2], a[3], _verdicts(a, 6), _word("salt", a[5]), a[4])
+            );
     }
 
     function _newPool(uint256[] memory a) private view returns (NewPool memory made) {
@@ -371,9 +374,7 @@ contract ReplayTest is Base {
         }
         require(16 * c.word == expected.length, StateDiffers(trace, step, c.word, 0, 0));
         // INVARIANT: both custodians hold exactly what they owe.
-        assertEq(
-            token.balanceOf(address(stakes)), stakes.totalBonded() + stakes.totalUnbonding() + stakes.seized()
-        );
+        assertEq(token.balanceOf(address(stakes)), stakes.totalBonded() + stakes.totalUnbonding() + stakes.seized());
     }
 
     function _is(Cursor memory c, uint256 actual) private pure {

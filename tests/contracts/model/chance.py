@@ -41,6 +41,8 @@ class Chance:
         """Long enough for the rings to go round, with few people."""
         if self.marathon:
             self.wild, self.clumsy, self.steps, self.hurry = 0.02, 0.2, 500, self._often(0.8)
+        self.then: list[Move] = []
+        """What somebody does next in any case."""
         self.failed = False
         """The last move did not succeed; somebody would not just try again."""
 
@@ -51,7 +53,10 @@ class Chance:
         for _ in range(self.steps):
             if all(p.ended for p in self.world.pools.values()) and self._often(0.03):
                 return
-            move = self._wild() if self._often(self.wild) else self._next()
+            if self.then:
+                move = self.then.pop()
+            else:
+                move = self._wild() if self._often(self.wild) else self._next()
             self.failed = not play(self.world, move)
             yield move
 
@@ -513,10 +518,16 @@ class Chance:
         if name == "miss":
             last = p.members[node].last_revealed
             return Move("report_miss", [STRANGER, p.id, self._one([number, last, last + 1]), node])
-        if not self._often(0.2):
+        if not self._often(0.3):
             return None
-        fee = self._one([0, 2000])
-        return Move("convict_proven", [PROOFS, p.id, number, node, 80, self._one([NOBODY, STRANGER]), fee])
+        number, fee = self._one([number, *p.members[node].work]), self._one([0, 2000])
+        finder = self._one([NOBODY, STRANGER])
+        proof = Move("convict_proven", [PROOFS, p.id, number, node, 80, finder, fee])
+        if self._often(0.7):
+            return proof
+        # An ejected node still works in the running round, where a proof finds it.
+        self.then.append(proof)
+        return Move("eject", [CREATOR, p.id, node])
 
     def _money(self, p: Pool) -> Move | None:
         world, who = self.world, self._one(OPERATORS)

@@ -63,6 +63,10 @@ class Seat:
     active_from: int
     left_at: int = 0
     verdicts: dict[int, Verdicts] = field(default_factory=dict)
+    latest: int = -1
+    """The round of the latest commitment."""
+    kept: dict[int, int] = field(default_factory=dict)
+    """Which round's commitment a ring place has, so that it can be proved after the next one."""
 
     def is_live(self, number: int) -> bool:
         return self.active_from <= number and (self.left_at == 0 or number < self.left_at)
@@ -284,7 +288,7 @@ class Court:
         for number, audit in bench.audits.items():
             if not audit.in_ring:
                 require(audit.open_cases == 0, "still needed")
-            elif number < seat.left_at:
+            elif seat.active_from <= number < seat.left_at:
                 quiet = max(audit.last_ended, audit.reveal_deadline) <= since
                 require(audit.open_cases == 0 and quiet, "still needed")
         bench.places[place] = None
@@ -347,6 +351,12 @@ class Court:
         assert audit is not None
         require(not self.commits_over(audit), "phase")
         seat.verdicts[number] = Verdicts(verdicts, salt)
+        if number < seat.latest:
+            seat.kept[number % RING] = number
+        else:
+            if seat.latest >= 0 and not seat.verdicts[seat.latest].opened:
+                seat.kept[seat.latest % RING] = seat.latest
+            seat.latest = number
         audit.committed += 1
         if self.commits_over(audit):
             audit.commit_deadline = self.now
@@ -370,18 +380,25 @@ class Court:
             require(v.outcome, "outcome")
             require(place in self.drawn(pool, number, v.node), "not drawn")
         kept.opened = True
+        if verdicts or number != seat.latest:
+            seat.kept[number % RING] = number
         audit.marked.add(place)
+        audit.revealed += 1
+        if audit.revealed == audit.committed:
+            audit.reveal_deadline = self.now
         self._pay_fees(pool, number, seat, len(verdicts))
         for v in verdicts:
             if v.outcome != Outcome.ACCEPT and (number, v.node) not in bench.case_about:
                 self._open_case(pool, number, place, seat, v)
-        audit.revealed += 1
         if audit.revealed == audit.committed:
-            audit.reveal_deadline = self.now
             self.release_reserve(pool, number)
 
     def _pay_fees(self, pool: int, number: int, seat: Seat, wanted: int) -> None:
+        """While the round's budget lasts; nothing from one that was given back. (A case that opens with the
+        last reveal may end at once for want of a jury, before the next one opens.)"""
         p, audit = self.params(pool), self.benches[pool].audits[number]
+        if audit.released:
+            return
         fees = min(wanted, p.verdict_budget - audit.paid)
         audit.paid += fees
         self.world.rewards.credit(pool, seat.operator, fees * p.verdict_fee)
@@ -601,8 +618,6 @@ class Court:
         self, pool: int, number: int, place: int, verdicts: tuple[Verdict, ...], salt: int, which: int
     ) -> None:
         bench = self.bench(pool)
-        audit = bench.audits.get(number)
-        require(audit is not None and audit.seeded and audit.in_ring, "no audit")
         require(which < len(verdicts) and verdicts[which].outcome == Outcome.ACCEPT, "no accept")
         case_id = bench.case_about.get((number, verdicts[which].node))
         require(case_id is not None, "no case")
@@ -612,6 +627,7 @@ class Court:
         kept = seat.verdicts.get(number)
         require(kept is not None and (kept.verdicts, kept.salt) == (verdicts, salt), "mismatch")
         assert kept is not None
+        require(seat.kept.get(number % RING) == number, "not kept")
         require(kept.opened and not kept.punished and seat.is_live(number), "not open")
         kept.punished = True
         self._slash_seat(pool, place, self.params(pool).slash_overturned)

@@ -570,18 +570,19 @@ class Pool:
         self.world.stakes.slash(m.operator, self.lock_name(node), penalty * width, finder, fee_bps)
 
     def _convict(self, number: int, m: Member) -> None:
-        """Out of everything; a commitment that waits to be opened is void, and nobody waits for it."""
+        """Out of everything, also of a running round; its commitment is void, and nobody waits for it."""
         if m.width_after:
             self._take_out(m)
         m.convicted_from = number if m.convicted_from is None else min(number, m.convicted_from)
         r, running = self.running, self.next - 1
         if r.sealed_at is not None:
             return
-        if m.committed_in(running) and m.last_revealed != running + 1:
-            committing = self.phase == Phase.COMMIT
+        committing, committed = self.phase == Phase.COMMIT, m.committed_in(running)
+        if committed and m.last_revealed != running + 1:
             m.latest = None
-            m.declare(0, running)
             r.committed -= 1
+        if (committed and m.latest is None) or (committing and m.width_at(running)):
+            m.declare(0, running)
             r.expected -= 1
             if committing:
                 self._end_commits_if_complete()
