@@ -23,9 +23,11 @@ contract FraudProofs is IFraudProofs {
         bytes32 resultRoot;
         bytes32 accumulator;
         uint256 revealed;
-        uint256 chunk;
-        uint256 chunkSiblings; // bytes
         OuterRule rule;
+        uint256 chunk; // the one that has the leaf
+        uint256 page; // the leaf's place in it
+        ChunkLib.Shape shape;
+        uint256 chunkSiblings; // bytes
     }
 
     IPools public immutable pools;
@@ -108,7 +110,8 @@ contract FraudProofs is IFraudProofs {
 
         facts.rule = pools.outerRule(leaf.poolId);
         require(leaf.index < OuterLib.leafCount(facts.rule), BadProof("index"));
-        facts.chunk = ChunkLib.chunkOf(facts.rule, leaf.index);
+        (facts.chunk, facts.page) = ChunkLib.chunkOf(facts.rule, leaf.index);
+        facts.shape = ChunkLib.shapeOf(facts.rule, facts.chunk);
         facts.chunkSiblings = TreeLib.SUM_SIBLING * TreeLib.depthOf(ChunkLib.chunkCount(facts.rule));
     }
 
@@ -152,7 +155,7 @@ contract FraudProofs is IFraudProofs {
                 _count(progress, facts, leaf, reveal);
             } else if (counts && leaf.malformed == reveal.node) {
                 _requireChunk(facts, reveal);
-                progress.malformed = !ChunkLib.isWellFormed(facts.rule, facts.chunk, reveal.chunk);
+                progress.malformed = !ChunkLib.isWellFormed(facts.shape, reveal.chunk);
             } else {
                 require(reveal.chunk.length == 0 && reveal.siblings.length == 0, BadProof("chunk"));
             }
@@ -163,7 +166,7 @@ contract FraudProofs is IFraudProofs {
     function _requireChunk(Facts memory facts, Contribution calldata reveal) private view {
         bytes calldata siblings = reveal.siblings;
         require(siblings.length == facts.chunkSiblings, BadProof("siblings"));
-        bytes32 hash = TreeLib.leafHash(reveal.chunk);
+        bytes32 hash = TreeLib.leafHashOf(reveal.chunk);
         bytes32 root = TreeLib.sumRootOf(hash, reveal.squares, facts.chunk, siblings);
         require(root == reveal.updateRoot, BadProof("update"));
     }
@@ -182,7 +185,7 @@ contract FraudProofs is IFraudProofs {
         progress.totalWidth = uint32(width);
 
         uint256 weight = reveal.width * OuterLib.factor(norm, median);
-        ChunkLib.addTo(progress.sums, facts.rule, leaf.index, reveal.chunk, weight);
+        ChunkLib.addTo(progress.sums, facts.shape, facts.page, reveal.chunk, weight);
     }
 
     /// @dev All reveals are in. A close that counts a malformed update is wrong whatever its root: what such an update
@@ -201,11 +204,11 @@ contract FraudProofs is IFraudProofs {
     }
 
     /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, nothing may change.
-    function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private pure returns (bool) {
+    function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private view returns (bool) {
         uint256 depth = TreeLib.depthOf(OuterLib.leafCount(facts.rule));
         require(leaf.beforeSiblings.length == depth && leaf.afterSiblings.length == depth, BadProof("siblings"));
         require(leaf.before.length == OuterLib.leafBytes(facts.rule), BadProof("before"));
-        bytes32 expected = TreeLib.leafHash(leaf.before);
+        bytes32 expected = TreeLib.leafHashOf(leaf.before);
         bytes32 startRoot = TreeLib.rootOf(expected, leaf.index, leaf.beforeSiblings);
         require(startRoot == facts.startRoot, BadProof("before"));
         bytes32 resultRoot = TreeLib.rootOf(leaf.afterHash, leaf.index, leaf.afterSiblings);
@@ -269,8 +272,8 @@ contract FraudProofs is IFraudProofs {
             require(norm.chunk.length == 0, BadProof("chunk"));
             return false;
         }
-        require(TreeLib.leafHash(norm.chunk) == hash, BadProof("chunk"));
-        if (!ChunkLib.isWellFormed(rule, index, norm.chunk)) return true;
-        return ChunkLib.squaresOf(rule, index, norm.chunk) != sum;
+        require(TreeLib.leafHashOf(norm.chunk) == hash, BadProof("chunk"));
+        ChunkLib.Shape memory shape = ChunkLib.shapeOf(rule, index);
+        return !ChunkLib.isWellFormed(shape, norm.chunk) || ChunkLib.squaresOf(shape, norm.chunk) != sum;
     }
 }

@@ -14,16 +14,21 @@ import {BudgetLib} from "./libraries/BudgetLib.sol";
 contract Rewards is IRewards {
     using SafeERC20 for IERC20;
     using SafeCast for uint256;
-    using BudgetLib for Budget;
+    using BudgetLib for BudgetLib.State;
+
+    /// @dev One word, so that a claim leaves something in it and the next credit finds it.
+    struct Pay {
+        uint128 unclaimed;
+        uint128 claimed;
+    }
 
     IERC20 public immutable token;
     IRoundLedger public immutable ledger;
     address public immutable court;
     address public immutable treasury;
 
-    mapping(uint256 poolId => Budget) private _budgets;
-    mapping(address account => uint256) private _earned;
-    mapping(address account => uint256) private _claimed;
+    mapping(uint256 poolId => BudgetLib.State) private _budgets;
+    mapping(address account => Pay) private _pay;
 
     modifier onlyModule() {
         require(msg.sender == address(ledger) || msg.sender == court, OnlyModule());
@@ -49,10 +54,11 @@ contract Rewards is IRewards {
 
     /// @inheritdoc IRewards
     function claim(address to) external returns (uint256 amount) {
-        amount = _earned[msg.sender];
-        require(amount != 0, NothingToClaim());
-        _earned[msg.sender] = 0;
-        _claimed[msg.sender] += amount;
+        Pay storage pay = _pay[msg.sender];
+        (uint128 unclaimed, uint128 claimed) = (pay.unclaimed, pay.claimed);
+        require(unclaimed != 0, NothingToClaim());
+        (pay.unclaimed, pay.claimed) = (0, claimed + unclaimed);
+        amount = unclaimed;
         emit Claimed(msg.sender, to, amount);
         token.safeTransfer(to, amount);
     }
@@ -83,28 +89,30 @@ contract Rewards is IRewards {
     /// @inheritdoc IRewards
     function credit(uint256 poolId, address account, uint256 amount) external onlyModule {
         if (account == address(0)) account = treasury;
-        _budgets[poolId].credit(amount.toUint128());
-        _earned[account] += amount;
+        uint128 earned_ = amount.toUint128();
+        _budgets[poolId].credit(earned_);
+        _pay[account].unclaimed += earned_;
         emit Credited(poolId, account, amount);
     }
 
     /// @inheritdoc IRewards
     function budget(uint256 poolId) external view returns (Budget memory) {
-        return _budgets[poolId];
+        return _budgets[poolId].budget();
     }
 
     /// @inheritdoc IRewards
     function free(uint256 poolId) external view returns (uint256) {
-        return _budgets[poolId].free();
+        return _budgets[poolId].free;
     }
 
     /// @inheritdoc IRewards
     function earned(address account) external view returns (uint256) {
-        return _earned[account];
+        return _pay[account].unclaimed;
     }
 
     /// @inheritdoc IRewards
     function totalEarned(address account) external view returns (uint256) {
-        return _earned[account] + _claimed[account];
+        Pay storage pay = _pay[account];
+        return uint256(pay.unclaimed) + pay.claimed;
     }
 }

@@ -158,8 +158,7 @@ contract RoundLedger is IRoundLedger {
         require(!word.has(PoolWordLib.ENDED), PoolHasEnded());
         RoundLib.requirePhase(word, Phase.Idle);
         uint256 next = word.nextRound();
-        uint256 since = next == 0 ? p.createdAt : p.roundAt(next - 1).closedAt;
-        _requireTurn(p, since + p.terms.graceWindow);
+        if (!_isOrchestrator(p)) _requireGrace(p, next == 0 ? p.createdAt : p.roundAt(next - 1).closedAt);
 
         // 1. The ring place of the new round must be done with; what its verdicts did not use becomes free.
         if (next >= RING) court.releaseVerdictReserve(poolId, next - RING);
@@ -222,7 +221,7 @@ contract RoundLedger is IRoundLedger {
         PoolWord word = p.word;
         RoundLib.requirePhase(word, Phase.Sealed);
         uint256 number = word.running();
-        _requireTurn(p, uint256(p.roundAt(number).sealedAt) + p.terms.graceWindow);
+        if (!_isOrchestrator(p)) _requireGrace(p, p.roundAt(number).sealedAt);
         _requireBond(p, poolId);
 
         uint256 included = p.countingSlots(word);
@@ -419,10 +418,11 @@ contract RoundLedger is IRoundLedger {
         PoolState storage p = _pools[poolId];
         MemberState storage m = p.member[node];
         Record pending = m.pending;
-        if (pending.isOf(number)) {
-            (status, width, commitment) = (RecordStatus.Committed, uint16(pending.width()), pending.hash());
-        }
-        uint256 entry = p.inRing(number) ? m.word.entryOf(number) : 0;
+        if (pending.isOf(number)) (width, commitment) = (uint16(pending.width()), pending.hash());
+        if (!p.inRing(number)) return (status, width, commitment);
+        // Revealed on time and without an entry: settled, or of the confirm-only round.
+        if (width != 0 && m.word.lastRevealed() != number + 1) status = RecordStatus.Committed;
+        uint256 entry = m.word.entryOf(number);
         if (entry == 0) return (status, width, commitment);
         width = uint16(MemberWordLib.widthOf(entry));
         if (!p.startedRight(number, node, entry)) status = RecordStatus.Outvoted;
@@ -465,16 +465,22 @@ contract RoundLedger is IRoundLedger {
 
     function _pool(uint256 poolId) private view returns (PoolState storage p) {
         p = _pools[poolId];
-        require(p.creator != address(0), UnknownPool(poolId));
+        // Every pool has an orchestrator, in a word that most functions read anyway.
+        require(p.terms.orchestrator != address(0), UnknownPool(poolId));
     }
 
     function _requireModule(address module) private view {
         require(msg.sender == module, OnlyModule());
     }
 
-    /// @dev The orchestrator at once, anybody from `readyAt` on.
-    function _requireTurn(PoolState storage p, uint256 readyAt) private view {
-        require(msg.sender == p.terms.orchestrator || block.timestamp >= readyAt, TooEarly(readyAt));
+    /// @dev It moves a round at once; anybody else once the grace window is over.
+    function _isOrchestrator(PoolState storage p) private view returns (bool) {
+        return msg.sender == p.terms.orchestrator;
+    }
+
+    function _requireGrace(PoolState storage p, uint256 since) private view {
+        uint256 readyAt = since + p.terms.graceWindow;
+        require(block.timestamp >= readyAt, TooEarly(readyAt));
     }
 
     function _requireBond(PoolState storage p, uint256 poolId) private view {
@@ -564,12 +570,15 @@ contract RoundLedger is IRoundLedger {
         emit ClosePunished(poolId, number, poster, slashed);
     }
 
-    /// @dev Settles what is final and uncontested of a node's work.
+    /// @dev Settles what is final, decided and uncontested of a node's work.
     function _settle(PoolState storage p, uint256 poolId, address node) private returns (uint256 paid) {
         MemberWord word = p.member[node].word;
         uint256 over; // one bit per place
         for (uint256 place; place < RING && word.hasHistory(); ++place) {
-            if (word.entry(place) != 0 && _isOver(p, poolId, word.roundOfEntry(place))) over |= 1 << place;
+            uint256 entry = word.entry(place);
+            if (entry == 0) continue;
+            uint256 number = word.roundOfEntry(place);
+            if (_isOver(p, poolId, number) && !p.isUndecided(number, entry)) over |= 1 << place;
         }
         (uint256 payable_, uint256 forfeited, uint256 all) = p.settle(node, over);
         if (all != 0) paid = _pay(p, poolId, node, payable_, forfeited, all);

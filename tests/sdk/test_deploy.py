@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pi_sdk.deployment import Plan, checkout, standard_input
 from pi_sdk.errors import NotFound
 from pi_sdk.networks import DEV_DEPLOYER
 from pi_sdk.options import run
+from pi_sdk.tools import forge_path
 
 Result = tuple[int, str, str]
 ORACLE = "0x420000000000000000000000000000000000000F"
@@ -159,3 +161,28 @@ def test_a_plan_is_a_function_of_deployer_and_nonce():
         DEV_DEPLOYER, 7, treasury=DEV_DEPLOYER, guardian=DEV_DEPLOYER, unbonding_time=600
     )
     assert plan != Plan.make(DEV_DEPLOYER, 7, guardian=FRIEND, unbonding_time=600)
+
+
+@pytest.mark.slow
+def test_the_foundry_script_deploys_the_same(tmp_path: Path):
+    """Same addresses and same code, immutables included, from the same account at the same nonce."""
+    folders = [tmp_path / name for name in ("script", "sdk")]
+    for folder in folders:
+        folder.mkdir()
+    with anvil(folders[0]) as by_script, anvil(folders[1]) as by_sdk:
+        for node in (by_script, by_sdk):
+            node.rpc("anvil_setNonce", DEV_DEPLOYER, "0x2")
+        with Client("local", Account.from_key(dev_key(0)), rpc_url=by_sdk.url, poll=0.02) as client:
+            contracts = client.deploy(FRIEND, 700, FRIEND)
+        command = [forge_path(), "script", "contracts/script/Deploy.s.sol", "--root", checkout()]
+        command += ["--sig", "run(address,address,uint64)", FRIEND, FRIEND, "700", "--broadcast", "--slow"]
+        command += ["--rpc-url", by_script.url, "--private-key", "0x" + dev_key(0).hex()]
+        command += ["--out", tmp_path / "out", "--cache-path", tmp_path / "cache"]
+        env = {**os.environ, "FOUNDRY_BROADCAST": str(tmp_path / "broadcast")}
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stderr + done.stdout
+        for field in CONTRACTS.values():
+            codes = [
+                node.rpc("eth_getCode", getattr(contracts, field), "latest") for node in (by_script, by_sdk)
+            ]
+            assert codes[0] == codes[1] != "0x", field

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
     with network(tmp_path, "--cheat", "wrong-close") as net:
         pool_id, _ = net.pool(
-            rounds=2, min_slots=2, min_seats=1, min_train_window=60, probation=2, auditors=1
+            rounds=3, min_slots=2, min_seats=1, min_train_window=60, probation=3, auditors=1
         )
         chain, poster = net.creator, net.key("orchestrator").address
         params = chain.pool_params(pool_id)
@@ -40,11 +40,13 @@ def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
         overruled = [e.args for e in events if e.name == "CloseOverruled"]
         assert [(o["round"], o["posted"], o["root"]) for o in overruled] == [(0, closes[0]["root"], right)]
 
-        # The next result follows from the right one, and everybody confirms it.
-        assert own[2] == closes[1]["root"] == chain.pool(pool_id).checkpoint_root
-        assert all(e["agrees"] for w in workers for e in w.events("closed") if e["round"] == 1)
+        # The next results follow from the right one, and everybody confirms the last.
+        assert (
+            own[2] == closes[1]["root"] and own[3] == closes[2]["root"] == chain.pool(pool_id).checkpoint_root
+        )
+        assert all(e["agrees"] for w in workers for e in w.events("closed") if e["round"] >= 1)
 
-        # The bond went once, and came back once it had been posted again.
+        # The bond went once, and was posted again for the next close.
         punished = [e.args for e in events if e.name == "ClosePunished"]
         assert [(p["round"], p["poster"], p["slashed"]) for p in punished] == [(0, poster, params.close_bond)]
         assert sum(e.name == "BondPosted" and e.args["amount"] > 0 for e in events) == 2
@@ -54,9 +56,9 @@ def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
         # Nobody else loses anything: the work counts, and the auditor judged it from the right root.
         assert not {"Convicted", "CaseOpened", "Missed"} & {e.name for e in events}
         outcomes = {(a["round"], a["node"]): a["outcome"] for a in judge.events("audit")}
-        assert outcomes == {(r, net.node(i)): "accept" for r in range(2) for i in range(2)}
+        assert outcomes == {(r, net.node(i)): "accept" for r in range(3) for i in range(2)}
         for i in range(2):
-            assert chain.total_earned(net.key("operator", i).address) == 2 * params.price_per_slot
+            assert chain.total_earned(net.key("operator", i).address) == 3 * params.price_per_slot
 
 
 def test_a_pool_that_is_ended_early_is_confirmed_and_over(tmp_path):

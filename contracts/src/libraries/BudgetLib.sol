@@ -4,41 +4,53 @@ pragma solidity 0.8.30;
 import {IRewards} from "../interfaces/IRewards.sol";
 
 /// @title Every transition of a pool's budget.
-/// @notice INVARIANT: reserved + credited + refunded <= funded.
+/// @notice INVARIANT: free + reserved + refunded <= funded. What is missing on the left was credited to somebody.
 library BudgetLib {
-    function free(IRewards.Budget storage self) internal view returns (uint256) {
-        return uint256(self.funded) - self.reserved - self.credited - self.refunded;
+    /// @dev The first word is all that a round touches.
+    struct State {
+        uint128 free;
+        uint128 reserved;
+        uint128 funded;
+        uint128 refunded;
     }
 
-    function fund(IRewards.Budget storage self, uint128 amount) internal {
+    function fund(State storage self, uint128 amount) internal {
         require(amount != 0, IRewards.ZeroAmount());
         self.funded += amount;
+        self.free += amount;
     }
 
-    function reserve(IRewards.Budget storage self, uint128 amount) internal {
-        uint256 left = free(self);
-        require(amount <= left, IRewards.BudgetTooSmall(left, amount));
-        self.reserved += amount;
+    function reserve(State storage self, uint128 amount) internal {
+        (uint128 free, uint128 reserved) = (self.free, self.reserved);
+        require(amount <= free, IRewards.BudgetTooSmall(free, amount));
+        (self.free, self.reserved) = (free - amount, reserved + amount);
     }
 
-    function release(IRewards.Budget storage self, uint128 amount) internal {
-        _take(self, amount);
+    function release(State storage self, uint128 amount) internal {
+        (uint128 free, uint128 reserved) = (self.free, self.reserved);
+        require(amount <= reserved, IRewards.ReserveTooSmall(reserved, amount));
+        (self.free, self.reserved) = (free + amount, reserved - amount);
     }
 
-    function credit(IRewards.Budget storage self, uint128 amount) internal {
-        _take(self, amount);
-        self.credited += amount;
-    }
-
-    function refund(IRewards.Budget storage self) internal returns (uint256 amount) {
-        amount = free(self);
-        require(amount != 0, IRewards.NothingToClaim());
-        self.refunded += uint128(amount);
-    }
-
-    function _take(IRewards.Budget storage self, uint128 amount) private {
+    /// @dev What leaves the reserve and does not become free is the account's.
+    function credit(State storage self, uint128 amount) internal {
         uint128 reserved = self.reserved;
         require(amount <= reserved, IRewards.ReserveTooSmall(reserved, amount));
         self.reserved = reserved - amount;
+    }
+
+    function refund(State storage self) internal returns (uint128 amount) {
+        amount = self.free;
+        require(amount != 0, IRewards.NothingToClaim());
+        self.free = 0;
+        self.refunded += amount;
+    }
+
+    function budget(State storage self) internal view returns (IRewards.Budget memory) {
+        (uint128 free, uint128 reserved, uint128 funded, uint128 refunded) =
+            (self.free, self.reserved, self.funded, self.refunded);
+        return IRewards.Budget({
+            funded: funded, reserved: reserved, credited: funded - free - reserved - refunded, refunded: refunded
+        });
     }
 }

@@ -20,6 +20,15 @@ library ChunkLib {
     /// Where the indices of a sparse chunk start, in bits.
     uint256 private constant INDICES = 16;
 
+    /// @dev What a pool's codec makes of one chunk.
+    struct Shape {
+        uint256 codec;
+        uint256 values;
+        uint256 kept; // sparse-2bit only
+        uint256 length; // bytes
+        uint256 maxStep; // such that its largest multiple is an int32; 0 for a codec without steps
+    }
+
     // ---------------------------------------------------------------------------------------------- shape
 
     function valuesPerChunk(OuterRule memory rule) internal pure returns (uint256) {
@@ -31,28 +40,38 @@ library ChunkLib {
         return (uint256(rule.parameters) + size - 1) / size;
     }
 
-    /// @dev The chunk that has the values of a leaf.
-    function chunkOf(OuterRule memory rule, uint256 leaf) internal pure returns (uint256) {
-        return rule.codec == SPARSE ? leaf / SPARSE_LEAVES : leaf;
+    /// @dev The chunk that has the values of a leaf, and the leaf's place among those that the chunk covers.
+    function chunkOf(OuterRule memory rule, uint256 leaf) internal pure returns (uint256 chunk, uint256 page) {
+        return rule.codec == SPARSE ? (leaf / SPARSE_LEAVES, leaf % SPARSE_LEAVES) : (leaf, 0);
     }
 
-    /// @dev Values in a chunk, whose `index` is below `chunkCount`: the last one may be shorter.
-    function valuesIn(OuterRule memory rule, uint256 index) internal pure returns (uint256) {
+    /// @dev The shape of a chunk, whose `index` is below `chunkCount`: the last one may be shorter.
+    function shapeOf(OuterRule memory rule, uint256 index) internal pure returns (Shape memory shape) {
         uint256 size = valuesPerChunk(rule);
-        uint256 left = uint256(rule.parameters) - index * size;
-        return left < size ? left : size;
+        uint256 left = rule.parameters - index * size;
+        shape.codec = rule.codec;
+        shape.values = left < size ? left : size;
+        if (rule.codec == SPARSE) {
+            shape.kept = rule.k < shape.values ? rule.k : shape.values;
+            shape.length = 2 + (14 * shape.kept + 7) / 8;
+            shape.maxStep = INT32_MAX / 3;
+        } else if (rule.codec == INT8) {
+            shape.length = 2 + shape.values;
+            shape.maxStep = INT32_MAX / 127;
+        } else {
+            shape.length = 4 * shape.values;
+        }
+        if (rule.maxStep < shape.maxStep) shape.maxStep = rule.maxStep;
     }
 
     // ---------------------------------------------------------------------------------------------- form
 
     /// @notice Whether a chunk is one that the codec writes.
-    /// @param index of the chunk, below `chunkCount`
-    function isWellFormed(OuterRule memory rule, uint256 index, bytes calldata chunk) internal pure returns (bool) {
-        uint256 values = valuesIn(rule, index);
-        (bool fits, uint256 step) = _open(rule, values, chunk);
+    function isWellFormed(Shape memory shape, bytes calldata chunk) internal pure returns (bool) {
+        (bool fits, uint256 step) = _open(shape, chunk);
         if (!fits) return false;
-        if (rule.codec == SPARSE) return _isSparse(chunk, _kept(rule, values), values, step == 0);
-        if (rule.codec == INT8) return _isInt8(chunk, step == 0);
+        if (shape.codec == SPARSE) return _isSparse(chunk, shape.kept, shape.values, step == 0);
+        if (shape.codec == INT8) return _isInt8(chunk, step == 0);
         return true; // all bytes are int32
     }
 
@@ -81,34 +100,27 @@ library ChunkLib {
     /// @notice Adds weight * value to the sums of one leaf, for the values that the chunk has there.
     /// @dev Exact for a chunk that is well-formed. Of any other it checks only that the sums cannot overflow: where one is
     /// counted, the close is wrong whatever it decodes to, so an honest poster loses nothing by what is read from it.
-    /// @param leaf below the number of leaves
+    /// @param page place of the leaf among those of the chunk
     /// @param weight below 2^32. INVARIANT: |value| <= 2^31, so the sums fit int64 while all weights together stay below
     /// 2^32; the caller sees to that
-    function addTo(int64[256] memory sums, OuterRule memory rule, uint256 leaf, bytes calldata chunk, uint256 weight)
+    function addTo(int64[256] memory sums, Shape memory shape, uint256 page, bytes calldata chunk, uint256 weight)
         internal
         pure
     {
-        uint256 values = valuesIn(rule, chunkOf(rule, leaf));
-        (bool fits, uint256 step) = _open(rule, values, chunk);
+        (bool fits, uint256 step) = _open(shape, chunk);
         require(fits, IFraudProofs.BadProof("malformed"));
-        if (rule.codec == SPARSE) _addSparse(sums, chunk, _kept(rule, values), leaf % SPARSE_LEAVES, step * weight);
-        else if (rule.codec == INT8) _addDense(sums, chunk[2:], 1, step * weight);
+        if (shape.codec == SPARSE) _addSparse(sums, chunk, shape.kept, page, step * weight);
+        else if (shape.codec == INT8) _addDense(sums, chunk[2:], 1, step * weight);
         else _addDense(sums, chunk, 4, weight);
     }
 
     /// @notice Sum of squares of all values of a well-formed chunk, below 2^75.
     /// @dev Leaf by leaf, so that there is one decoder: a norm is disproved once, not in every round.
-    /// @param index of the chunk, below `chunkCount`
-    function squaresOf(OuterRule memory rule, uint256 index, bytes calldata chunk)
-        internal
-        pure
-        returns (uint256 squares)
-    {
-        uint256 first = index * (valuesPerChunk(rule) / OuterLib.LEAF);
-        uint256 leaves = (valuesIn(rule, index) + OuterLib.LEAF - 1) / OuterLib.LEAF;
+    function squaresOf(Shape memory shape, bytes calldata chunk) internal pure returns (uint256 squares) {
+        uint256 pages = (shape.values + OuterLib.LEAF - 1) / OuterLib.LEAF;
         int64[256] memory values;
-        for (uint256 leaf = first; leaf < first + leaves; ++leaf) {
-            addTo(values, rule, leaf, chunk, 1);
+        for (uint256 page; page < pages; ++page) {
+            addTo(values, shape, page, chunk, 1);
             for (uint256 i; i < OuterLib.LEAF; ++i) {
                 int256 value = values[i];
                 values[i] = 0;
@@ -121,26 +133,16 @@ library ChunkLib {
 
     // ---------------------------------------------------------------------------------------------- bytes
 
-    /// @dev Values that a sparse chunk keeps.
-    function _kept(OuterRule memory rule, uint256 values) private pure returns (uint256) {
-        return rule.k < values ? rule.k : values;
-    }
-
     /// @dev Checks the length of a chunk and, where the codec has one, the step in its first two bytes: an 11-bit mantissa and
-    /// a 5-bit shift, normalised, its largest multiple still an int32.
-    function _open(OuterRule memory rule, uint256 values, bytes calldata chunk)
-        private
-        pure
-        returns (bool fits, uint256 step)
-    {
-        bool isSparse = rule.codec == SPARSE;
-        if (!isSparse && rule.codec != INT8) return (chunk.length == 4 * values, 1);
-        if (chunk.length != 2 + (isSparse ? (14 * _kept(rule, values) + 7) / 8 : values)) return (false, 0);
-        uint256 code = uint16(bytes2(chunk[:2]));
+    /// a 5-bit shift, normalised.
+    function _open(Shape memory shape, bytes calldata chunk) private pure returns (bool fits, uint256 step) {
+        if (chunk.length != shape.length) return (false, 0);
+        if (shape.maxStep == 0) return (true, 1);
+        uint256 code = _bits(chunk, 0, 16);
         uint256 mantissa = code >> 5;
         uint256 shift = code & 31;
         step = mantissa << shift;
-        fits = (shift == 0 || mantissa >= 1024) && step <= rule.maxStep && step <= INT32_MAX / (isSparse ? 3 : 127);
+        fits = (shift == 0 || mantissa >= 1024) && step <= shape.maxStep;
     }
 
     /// @dev `width` bits, 16 at most, of a chunk that has them.

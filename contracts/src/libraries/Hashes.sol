@@ -40,6 +40,22 @@ library Hashes {
         );
     }
 
+    /// @dev The same of a reveal in calldata, where its eight words already lie as they are hashed.
+    function commitmentOf(address ledger, uint256 poolId, uint256 round, address node, Reveal calldata r)
+        internal
+        view
+        returns (bytes32 hash)
+    {
+        bytes memory head = abi.encode(COMMITMENT_DOMAIN, block.chainid, ledger, poolId, round, node);
+        assembly ("memory-safe") {
+            // Behind the free memory pointer, where nothing has to stay.
+            let size := mload(head)
+            let start := add(head, 32)
+            calldatacopy(add(start, size), r, 256)
+            hash := keccak256(start, add(size, 256))
+        }
+    }
+
     /// @dev Extends the accumulator of a round by one reveal.
     function accumulate(
         bytes32 accumulator,

@@ -137,7 +137,7 @@ library RoundLib {
     {
         Record pending = m.pending;
         round = pending.roundOf();
-        bytes32 hash = RecordLib.truncate(Hashes.commitment(address(this), poolId, round, node, opened));
+        bytes32 hash = RecordLib.truncate(Hashes.commitmentOf(address(this), poolId, round, node, opened));
         uint256 width = pending.width();
         require(width != 0 && pending.hash() == hash, IRoundLedger.CommitmentMismatch(pending.hash(), hash));
         MemberWord word = m.word;

@@ -12,8 +12,8 @@ library StakeLib {
     struct State {
         mapping(address operator => IStakeManager.Account) accounts;
         mapping(address operator => mapping(bytes32 lockId => uint256)) locks;
-        uint256 totalBonded;
-        uint256 totalUnbonding;
+        uint128 totalBonded;
+        uint128 totalUnbonding;
         uint256 seized; // the treasury's share of all slashes, not paid out yet
     }
 
@@ -43,10 +43,10 @@ library StakeLib {
 
     function withdraw(State storage self, address operator) internal returns (uint128 amount) {
         IStakeManager.Account storage account = self.accounts[operator];
-        require(account.unbonding != 0, IStakeManager.NothingUnbonding());
-        require(block.timestamp >= account.readyAt, IStakeManager.StillUnbonding(account.readyAt));
-        require(account.openCases == 0, IStakeManager.CaseOpen());
+        (uint256 readyAt, uint256 openCases) = (account.readyAt, account.openCases);
         amount = _takeUnbonding(self, account);
+        require(block.timestamp >= readyAt, IStakeManager.StillUnbonding(uint64(readyAt)));
+        require(openCases == 0, IStakeManager.CaseOpen());
     }
 
     function lock(State storage self, address operator, bytes32 lockId, uint128 amount) internal {
@@ -100,8 +100,7 @@ library StakeLib {
     {
         amount = account.unbonding;
         require(amount != 0, IStakeManager.NothingUnbonding());
-        account.unbonding = 0;
-        account.readyAt = 0;
+        (account.unbonding, account.readyAt) = (0, 0);
         self.totalUnbonding -= amount;
     }
 
