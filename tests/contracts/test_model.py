@@ -56,6 +56,19 @@ def test_a_refused_move_changes_nothing_and_tokens_never_vanish(seed):
             assert budget.free >= 0 <= budget.reserved
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_in_the_end_everything_is_paid_or_free(seed):
+    """Nothing stays reserved or locked for ever, whatever happened: anybody can bring a pool to its end."""
+    world = World()
+    for move in chance.trace(seed):
+        moves.play(world, move)
+    for move in chance.ending(world):
+        assert moves.play(world, move), move
+    assert all(budget.reserved == 0 for budget in world.rewards.budgets.values())
+    assert {name: held for name, held in world.stakes.locks.items() if held} == {}
+    assert all(account.locked == 0 == account.open_cases for account in world.stakes.accounts.values())
+
+
 def test_traces_reach_what_matters():
     """Else the comparison would say little."""
     done, refused, seen = Counter(), Counter(), Counter()

@@ -20,6 +20,54 @@ def trace(seed: int) -> list[Move]:
     return list(Chance(seed).moves())
 
 
+def ending(world: World) -> Iterator[Move]:
+    """Brings all pools and cases to their end and gets everybody's money out. Each move must be made before
+    the next is asked for; all succeed."""
+    for p in world.pools.values():
+        yield from _end_rounds(world, p)
+    for case in world.court.cases:
+        while not case.is_ended:
+            yield Move("warp", [200])
+            yield Move("resolve_case", [STRANGER, case.id])
+    yield Move("warp", [1000])
+    for p in world.pools.values():
+        yield from _leave(world, p)
+
+
+def _end_rounds(world: World, p: Pool) -> Iterator[Move]:
+    while not p.ended:
+        yield Move("warp", [200])
+        if p.phase == Phase.IDLE:
+            if not p.last:
+                yield Move("end_pool", [CREATOR, p.id])
+            if not p.ended:
+                yield Move("open_round", [STRANGER, p.id, 0])
+        elif p.phase == Phase.SEALED:
+            if world.stakes.locks[ORCHESTRATOR, p.bond_name()] < p.params.close_bond:
+                yield Move("stake", [ORCHESTRATOR, p.params.close_bond])
+                yield Move("post_bond", [ORCHESTRATOR, p.id])
+            yield Move("close", [ORCHESTRATOR, p.id, p.running.start_root])
+        else:
+            yield Move("seal", [STRANGER, p.id])
+
+
+def _leave(world: World, p: Pool) -> Iterator[Move]:
+    for number in range(p.next):
+        if p.in_ring(number) and p.is_overruled(number) and not p.rounds[number].punished:
+            yield Move("punish_close", [STRANGER, p.id, number])
+        yield Move("release_verdict_reserve", [STRANGER, p.id, number])
+    for node, member in p.members.items():
+        if member.width_after:
+            yield Move("leave", [node, p.id, node])
+        yield Move("release_lock", [STRANGER, p.id, node])
+    for place, seat in list(world.court.benches[p.id].seats()):
+        if seat.left_at == 0:
+            yield Move("leave_seat", [seat.node, p.id, place])
+        yield Move("release_seat", [STRANGER, p.id, place])
+    for who in [ORCHESTRATOR, STRANGER, *OPERATORS]:
+        yield Move("release_bond", [who, p.id])
+
+
 class Chance:
     def __init__(self, seed: int):
         self.random = random.Random(seed)
@@ -52,13 +100,17 @@ class Chance:
             yield move
         for _ in range(self.steps):
             if all(p.ended for p in self.world.pools.values()) and self._often(0.03):
-                return
+                break
             if self.then:
                 move = self.then.pop()
             else:
                 move = self._wild() if self._often(self.wild) else self._next()
             self.failed = not play(self.world, move)
             yield move
+        if self._often(0.25):
+            for move in ending(self.world):
+                play(self.world, move)
+                yield move
 
     # --- arguments ------------------------------------------------------------------------------------------
 

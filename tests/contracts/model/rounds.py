@@ -232,7 +232,8 @@ class Pool:
             return Status.NONE
         work = m.work.get(number) if self.in_ring(number) else None
         if work is None:
-            return Status.COMMITTED if m.committed_in(number) else Status.NONE
+            waits = self.in_ring(number) and m.committed_in(number) and m.last_revealed != number + 1
+            return Status.COMMITTED if waits else Status.NONE
         if not self.started_right(number, work):
             return Status.OUTVOTED
         if work.contested:
@@ -249,6 +250,12 @@ class Pool:
                 return FOREVER
         assert since is not None
         return since + self.params.grace_window + self.params.verdict_window
+
+    def is_undecided(self, number: int, work: Work) -> bool:
+        """A close that is overruled loses its exclusions; one that is disproved before the next round opens
+        is done again, and may exclude others."""
+        revisable = work.excluded or number + 1 == self.next
+        return revisable and self.now <= self.disprovable_until(number)
 
     def result_root(self, number: int) -> int:
         if not self.in_ring(number) or not self.is_closed(number) or self.is_overruled(number):
@@ -309,7 +316,6 @@ class Pool:
         """Of the next rounds, and of the running one where that still waits for the commitment."""
         number = self.next - 1
         if self.phase == Phase.COMMIT and m.width_at(number) and not m.committed_in(number):
-            m.declare(0, self.next)
             m.declare(0, number)
             self.running.expected -= 1
             self._end_commits_if_complete()
@@ -541,8 +547,9 @@ class Pool:
         m = self._member(node)
         self._credit(m.operator, m.accrued)
         m.accrued = 0
-        for number in [n for n, work in m.work.items() if not work.contested and self.is_over(n)]:
-            self._pay(m, number, m.work.pop(number))
+        for number, work in list(m.work.items()):
+            if self.is_over(number) and not work.contested and not self.is_undecided(number, work):
+                self._pay(m, number, m.work.pop(number))
 
     def contest(self, number: int, node: int) -> tuple[int, int]:
         m = self.members[node]
