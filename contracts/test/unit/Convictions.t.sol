@@ -189,9 +189,7 @@ contract ConvictionsTest is LedgerCase {
         assertEq(ledger.pool(pool).phase, IRoundLedger.Phase.Commit);
         assertEq(_status(1, a), IRoundLedger.RecordStatus.None);
         assertEq(ledger.member(pool, a.node).width, 0);
-        _fails(
-            a.node, abi.encodeCall(ledger.commit, (pool, SPEC)), _with(IRoundLedger.NotExpected.selector, a.node)
-        );
+        _fails(a.node, abi.encodeCall(ledger.commit, (pool, SPEC)), _with(IRoundLedger.NotExpected.selector, a.node));
         commit(pool, b);
         reveal(pool, b);
         close(pool);

@@ -279,8 +279,6 @@ contract ResultsTest is LedgerCase {
         close(pool);
         _settleAll();
         bool won = slots >= 4;
-        _assertEarned(
-            1 + ((x != 0) == won ? 1 : 0), 2 + ((y != 0) == won ? 2 : 0), 3 + ((z != 0) == won ? 3 : 0)
-        );
+        _assertEarned(1 + ((x != 0) == won ? 1 : 0), 2 + ((y != 0) == won ? 2 : 0), 3 + ((z != 0) == won ? 3 : 0));
     }
 }

@@ -142,9 +142,7 @@ contract RevealsTest is LedgerCase {
         Reveal memory ra = work(pool, a, 0);
         ra.stateIn = SPEC;
         _commitBoth(ra);
-        _fails(
-            a.node, _revealing(ra), abi.encodeWithSelector(IRoundLedger.BrokenStateChain.selector, bytes32(0), SPEC)
-        );
+        _fails(a.node, _revealing(ra), abi.encodeWithSelector(IRoundLedger.BrokenStateChain.selector, bytes32(0), SPEC));
     }
 
     /// The chain goes from on-time reveal to on-time reveal: the state of a late one is not carried on.

@@ -143,9 +143,7 @@ contract WordsTest is Base {
         uint256 room = uint256(type(uint16).max) - start;
         bytes memory panic = abi.encodeWithSignature("Panic(uint256)", 1);
         fails(address(0), address(this), abi.encodeCall(this.plus, (field, start, room + 1 + amount)), panic);
-        fails(
-            address(0), address(this), abi.encodeCall(this.minus, (field, start, uint256(start) + 1 + amount)), panic
-        );
+        fails(address(0), address(this), abi.encodeCall(this.minus, (field, start, uint256(start) + 1 + amount)), panic);
         this.plus(field, start, room);
         this.minus(field, start, start);
     }
