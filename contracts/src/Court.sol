@@ -149,7 +149,6 @@ contract Court is ICourt {
         // 1. The commitment, once. An empty list can never turn out wrong.
         bytes32 hash = Hashes.verdicts(address(this), poolId, round, msg.sender, verdicts, salt);
         p.seats.open(msg.sender, round, hash, verdicts.length != 0);
-        bool last = p.audits.reveal(round, place);
 
         // 2. Each verdict is about a slot that this validator was drawn for, once.
         for (uint256 i; i < verdicts.length; ++i) {
@@ -170,7 +169,10 @@ contract Court is ICourt {
             if (verdicts[i].outcome == Outcome.Accept || p.caseAbout[round][verdicts[i].node] != 0) continue;
             _openCase(poolId, round, place, verdicts[i].node, verdicts[i].outcome);
         }
-        if (last) _releaseIfDone(poolId, round);
+
+        // 5. Only now, since a case without jurors ends at once, and in a final round that would give back the reserve
+        // which pays the juries of the others.
+        if (p.audits.reveal(round, place)) _releaseIfDone(poolId, round);
     }
 
     /// @inheritdoc ICourt
