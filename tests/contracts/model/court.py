@@ -383,22 +383,20 @@ class Court:
         if verdicts or number != seat.latest:
             seat.kept[number % RING] = number
         audit.marked.add(place)
-        audit.revealed += 1
-        if audit.revealed == audit.committed:
-            audit.reveal_deadline = self.now
         self._pay_fees(pool, number, seat, len(verdicts))
         for v in verdicts:
             if v.outcome != Outcome.ACCEPT and (number, v.node) not in bench.case_about:
                 self._open_case(pool, number, place, seat, v)
+        # Only now is the round final: a case without jurors ends at once, the others' jurors are to be paid.
+        audit.revealed += 1
         if audit.revealed == audit.committed:
+            audit.reveal_deadline = self.now
             self.release_reserve(pool, number)
 
     def _pay_fees(self, pool: int, number: int, seat: Seat, wanted: int) -> None:
-        """While the round's budget lasts; nothing from one that was given back. (A case that opens with the
-        last reveal may end at once for want of a jury, before the next one opens.)"""
+        """While the round's budget lasts."""
         p, audit = self.params(pool), self.benches[pool].audits[number]
-        if audit.released:
-            return
+        assert not audit.released
         fees = min(wanted, p.verdict_budget - audit.paid)
         audit.paid += fees
         self.world.rewards.credit(pool, seat.operator, fees * p.verdict_fee)

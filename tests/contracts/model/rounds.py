@@ -545,6 +545,8 @@ class Pool:
 
     def settle(self, node: int) -> None:
         m = self._member(node)
+        if m.contests:
+            return  # a conviction would forfeit it
         self._credit(m.operator, m.accrued)
         m.accrued = 0
         for number, work in list(m.work.items()):
