@@ -691,10 +691,18 @@ contract Handler is Ghosts {
         _try(STRANGER, address(court), abi.encodeCall(ICourt.reportOverturnedVote, (id, level, place)), 0);
     }
 
-    /// @dev Validator 3 said that all was well.
-    function reportVerdict(uint256 which, uint256 back) external {
-        (uint256 poolId, uint256 round, bool ok) = _recent(which, back);
-        if (!ok) return;
+    /// @dev Validator 3 said that all was well, and a jury says that it was not.
+    function reportVerdict(uint256 id) external {
+        uint256 n = court.caseCount();
+        for (uint256 k; k < 6 && k < n; ++k) {
+            if (court.caseOf(n - k).status == ICourt.CaseStatus.Convicted) return _reportVerdict(n - k);
+        }
+        if (n != 0) _reportVerdict(n - bound(id, 0, n < 6 ? n - 1 : 5));
+    }
+
+    function _reportVerdict(uint256 id) private {
+        ICourt.Case memory c = court.caseOf(id);
+        (uint256 poolId, uint256 round) = (c.poolId, c.round);
         address[][] memory drawn = new address[][](WORKERS);
         for (uint256 i; i < WORKERS; ++i) {
             drawn[i] = court.auditorsOf(poolId, round, worker(i).node);
