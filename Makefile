@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .make
 
-.PHONY: help setup demo test soak bench lint format contracts clean
+.PHONY: help setup demo test soak model bench lint format contracts clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ format: setup ## rewrites the sources in the house style
 
 soak: setup ## ten demos, different seeds, all cheats in turn (about 40 minutes)
 	$(BIN)/python tests/soak.py $(ARGS)
+
+model: setup ## 10,000 random traces through the contracts and their model in Python (about 20 minutes)
+	PI_MODEL_TRACES=10000 $(BIN)/pytest -s tests/contracts/test_model.py $(ARGS)
 
 bench: setup ## the benchmarks; tables on the terminal, JSON in benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)

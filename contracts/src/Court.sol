@@ -18,8 +18,9 @@ import {CaseWord, CaseWordLib} from "./types/CaseWord.sol";
 import {SeatWord, SeatWordLib} from "./types/SeatWord.sol";
 
 /// @title Validator seats, verdicts and juries.
-/// @dev Checks callers, calls `SeatLib`, `VerdictLib` and `CaseLib` for every transition, emits, and tells the round ledger
-/// and the custodians what follows. A round's verdict fees come from the reserve that the ledger set aside for it.
+/// @dev Checks callers, calls `SeatLib`, `VerdictLib` and `CaseLib` for every transition, emits, and tells the round
+/// ledger and the custodians what follows. A round's verdict fees come from the reserve that the ledger set aside for
+/// it.
 contract Court is ICourt {
     struct PoolState {
         /// Copied when the first seat is taken; a pool's never change.
@@ -148,7 +149,6 @@ contract Court is ICourt {
         // 1. The commitment, once. An empty list can never turn out wrong.
         bytes32 hash = Hashes.verdicts(address(this), poolId, round, msg.sender, verdicts, salt);
         p.seats.open(msg.sender, round, hash, verdicts.length != 0);
-        bool last = p.audits.reveal(round, place);
 
         // 2. Each verdict is about a slot that this validator was drawn for, once.
         for (uint256 i; i < verdicts.length; ++i) {
@@ -169,7 +169,10 @@ contract Court is ICourt {
             if (verdicts[i].outcome == Outcome.Accept || p.caseAbout[round][verdicts[i].node] != 0) continue;
             _openCase(poolId, round, place, verdicts[i].node, verdicts[i].outcome);
         }
-        if (last) _releaseIfDone(poolId, round);
+
+        // 5. Only now, since a case without jurors ends at once, and in a final round that would give back the reserve
+        // which pays the juries of the others.
+        if (p.audits.reveal(round, place)) _releaseIfDone(poolId, round);
     }
 
     /// @inheritdoc ICourt
@@ -449,8 +452,8 @@ contract Court is ICourt {
 
     // ---------------------------------------------------------------------------------------------- internal: verdicts
 
-    /// @dev The round's word, or what it will be once its seed is captured. Empty before the seal, and for a round without
-    /// a trace.
+    /// @dev The round's word, or what it will be once its seed is captured. Empty before the seal, and for a round
+    /// without a trace.
     function _auditWord(uint256 poolId, uint256 round) private view returns (AuditWord word) {
         PoolState storage p = _pools[poolId];
         word = p.audits.at(round).word;
@@ -466,8 +469,8 @@ contract Court is ICourt {
         return word.set(AuditWordLib.REVEAL_DEADLINE, deadline + p.terms.verdictRevealWindow);
     }
 
-    /// @dev Whose slot an audited one is; zero when it is not audited. An exclusion may come before or after the draw, so
-    /// it does not matter; a late reveal is never audited.
+    /// @dev Whose slot an audited one is; zero when it is not audited. An exclusion may come before or after the draw,
+    /// so it does not matter; a late reveal is never audited.
     function _operatorOfAudited(uint256 poolId, uint256 round, address node) private view returns (address) {
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
@@ -497,8 +500,8 @@ contract Court is ICourt {
         if (paid != 0) rewards.credit(poolId, p.seats.seats[place].operator, paid);
     }
 
-    /// @dev INVARIANT: a final round's unused verdict reserve is released exactly once, after the last payment from it. A
-    /// round out of the ring without a trace here had no open case when its place was reused, which released it.
+    /// @dev INVARIANT: a final round's unused verdict reserve is released exactly once, after the last payment from it.
+    /// A round out of the ring without a trace here had no open case when its place was reused, which released it.
     function _releaseIfDone(uint256 poolId, uint256 round) private returns (uint256 released) {
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
@@ -518,8 +521,8 @@ contract Court is ICourt {
     // ---------------------------------------------------------------------------------------------- internal: cases
 
     function _case(uint256 caseId) private view returns (CaseLib.Case storage c) {
-        require(caseId != 0 && caseId <= caseCount, UnknownCase(caseId));
         c = _cases[caseId];
+        require(c.node != address(0), UnknownCase(caseId)); // cheaper than a look at `caseCount`
     }
 
     function _requireJuror(CaseLib.Case storage c) private view returns (uint256 place) {
@@ -618,11 +621,7 @@ contract Court is ICourt {
         if (status == CaseStatus.Convicted) slashed = _slashWorker(c, word);
         else if (status == CaseStatus.Acquitted) slashed = _slashAccuser(c, word);
         emit CaseResolved(
-            caseId,
-            status,
-            uint16(word.get(CaseWordLib.GUILTY)),
-            uint16(word.get(CaseWordLib.INNOCENT)),
-            slashed
+            caseId, status, uint16(word.get(CaseWordLib.GUILTY)), uint16(word.get(CaseWordLib.INNOCENT)), slashed
         );
         _endAppeals(caseId, word, status);
 
@@ -639,8 +638,8 @@ contract Court is ICourt {
         return _slash(c.operator, ledger.lockId(poolId, c.node), amount, _loser(c, false), t.finderFee);
     }
 
-    /// @dev Who said "withheld" may have been right when saying it: a worker may answer by serving the jury. So that costs
-    /// what any overturned verdict costs; a mismatch that was none is a false accusation.
+    /// @dev Who said "withheld" may have been right when saying it: a worker may answer by serving the jury. So that
+    /// costs what any overturned verdict costs; a mismatch that was none is a false accusation.
     function _slashAccuser(CaseLib.Case storage c, CaseWord word) private returns (uint256) {
         CourtTerms storage t = _pools[c.poolId].terms;
         uint256 amount = word.fault() == Outcome.Withheld ? t.slashOverturned : t.slashFalseAccusation;

@@ -572,7 +572,9 @@ contract RoundLedger is IRoundLedger {
 
     /// @dev Settles what is final, decided and uncontested of a node's work.
     function _settle(PoolState storage p, uint256 poolId, address node) private returns (uint256 paid) {
-        MemberWord word = p.member[node].word;
+        MemberState storage m = p.member[node];
+        if (m.contests != 0) return 0; // a conviction would forfeit it
+        MemberWord word = m.word;
         uint256 over; // one bit per place
         for (uint256 place; place < RING && word.hasHistory(); ++place) {
             uint256 entry = word.entry(place);

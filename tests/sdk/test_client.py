@@ -2,6 +2,7 @@
 money adds up."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from chain import Anvil
@@ -10,8 +11,10 @@ from pi_sdk import (
     Client,
     ContractError,
     InsufficientFunds,
+    LocalStore,
     NotFound,
     Outcome,
+    OuterRule,
     Phase,
     PoolParams,
     RecordStatus,
@@ -20,7 +23,11 @@ from pi_sdk import (
     Verdict,
     local_deployment,
 )
-from pi_sdk.codec import run_spec_hash
+from pi_sdk.base import ZERO_ADDRESS
+from pi_sdk.chain import contract
+from pi_sdk.codec import canonical_json, run_spec_hash
+from pi_sdk.rules import load_rules
+from pi_sdk.tx import Call
 from small_pool import (
     STORE,
     TOKEN,
@@ -162,8 +169,14 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     member = creator.member(pool_id, cheat.node)
     assert member is not None and member.convicted
     assert cheat.operator.stake_account().bonded == 150 * TOKEN - params.slash_conviction - params.appeal_bond
-    settled = creator.settle(pool_id, cheat.node).event("Settled").args
-    assert (settled["paid"], settled["forfeited"]) == (0, params.price_per_slot)
+
+    # once the next round has opened, its close decides no more about the first one
+    play_round(creator, pool_id, workers[:2])
+    creator.settle(pool_id, cheat.node)
+    settled = [e.args for e in creator.events(pool_id=pool_id, names=["Settled"])]
+    assert [(s["node"], s["paid"], s["forfeited"]) for s in settled] == [
+        (cheat.node, 0, params.price_per_slot)
+    ]
     assert creator.total_earned(cheat.operator.address) == 0
 
     # the honest are paid for the first round, whose record settle finds final
@@ -176,7 +189,6 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert sum(creator.total_earned(v.operator.address) for v in validators) > 0
 
     # the confirm-only round after the last one ends the pool
-    play_round(creator, pool_id, workers[:2])
     pool = creator.pool(pool_id)
     assert pool.last and not pool.ended
     chain.mine(2)
@@ -334,6 +346,42 @@ def test_too_few_tokens_are_named_before_anything_is_sent(someone: Someone):
     assert (client.stake_account().bonded, client.stake_account().unbonding) == (3 * TOKEN, 2 * TOKEN)
     client.rebond()
     assert client.stake_account().unbonding == 0
+
+
+def test_a_pool_whose_outer_rule_is_not_its_run_specs_is_refused(someone: Someone, tmp_path: Path):
+    """Nobody may be drawn into a pool where a right checkpoint could be disproved."""
+    creator, spec, store = someone(), run_spec(2), LocalStore(tmp_path)
+    params = PoolParams(orchestrator=creator.address or "", rounds=2)
+    store.put(canonical_json(spec))
+    assert load_rules(creator, creator.create_pool(spec, params, STORE), store) == (spec, params)
+    rule = OuterRule.from_spec(spec).model_copy(update={"lr": 1})
+    new_pool = (
+        params.to_abi(),
+        rule.to_abi(),
+        run_spec_hash(spec),
+        make_hash("root"),
+        ZERO_ADDRESS,
+        STORE,
+        "",
+    )
+    data = contract("Pools").functions["createPool"].encode((new_pool,))
+    creator.sender.send(Call(creator.deployment.pools, data))
+    with pytest.raises(SpecMismatch, match="outer lr is 1 in the pool and 98304 in its RunSpec"):
+        load_rules(creator, creator.pool_count(), store)
+
+
+def test_windows_that_outlast_the_unbonding_time_are_refused(someone: Someone):
+    creator = someone()
+    params = PoolParams(orchestrator=creator.address or "", rounds=2)
+    slack = creator.unbonding_time() - params.total_windows()
+    fitting = params.model_copy(update={"grace_window": params.grace_window + slack})
+    creator.create_pool(run_spec(2), fitting, STORE)
+    longer = fitting.model_copy(update={"grace_window": fitting.grace_window + 1})
+    with pytest.raises(UsageError, match="take 601 s together, but stakes unbond after 600 s"):
+        creator.create_pool(run_spec(2), longer, STORE)
+    for window, times in (("vote_window", 3), ("vote_reveal_window", 3), ("appeal_window", 2)):
+        value = getattr(params, window) + 1
+        assert params.model_copy(update={window: value}).total_windows() == params.total_windows() + times
 
 
 def test_a_pool_that_contradicts_its_run_spec_is_not_created(someone: Someone):

@@ -64,7 +64,7 @@ def test_a_worker_sees_what_keeps_its_stake_and_until_when(chain: Anvil, someone
     assert state.unlocks_by <= creator.now()
     worker.operator.release_lock(pool_id, worker.node)
     state = creator.exit_state(pool_id, worker.node)
-    assert (state.locked, state.unlocks_by, state.earned) == (0, None, params.price_per_slot)
+    assert (state.locked, state.unlocks_by, state.earned) == (0, None, 0)
     assert state.stake is not None and state.stake.free == 150 * TOKEN
 
     # a validator is out once the time to report it is over
@@ -78,6 +78,15 @@ def test_a_worker_sees_what_keeps_its_stake_and_until_when(chain: Anvil, someone
     chain.mine(seconds=until - creator.now() + 1)
     seat.operator.release_seat(pool_id, state.seat.index)
     assert creator.exit_state(pool_id, seat.node).locked == 0
+
+    # its pay waits for the next round, or until the close can no longer be disproved
+    state = creator.exit_state(pool_id, worker.node)
+    assert (state.unsettled_rounds, state.settles_by) == ((0,), creator.disprovable_until(pool_id, 0) + 1)
+    chain.mine(seconds=state.settles_by - creator.now())
+    creator.settle(pool_id, worker.node)
+    state = creator.exit_state(pool_id, worker.node)
+    assert (state.unsettled_rounds, state.settles_by) == ((), None)
+    assert state.earned == params.price_per_slot
 
 
 def test_an_open_case_keeps_both_sides(chain: Anvil, someone: Someone):

@@ -148,7 +148,7 @@ def outer_step_proof(
         return OuterStepProof(leaf, contributions, nodes)
 
     norms = sorted(r.norm for r in counted)
-    old, new = list(before._leaves()), list(posted._leaves())
+    old, new = list(before.leaves()), list(posted.leaves())
     leaf = (
         pool_id,
         round_,

@@ -98,7 +98,7 @@ class Following:
     # --- steps ------------------------------------------------------------------------------------------
 
     def _begin(self, running: int) -> None:
-        """Starts from the latest checkpoint of its own that is here, else from the one that the chain has."""
+        """Starts from the latest checkpoint of its own that is here, else from one that the chain has."""
         self.log.from_block = 0
         self.log.refresh()
         for round_ in range(running, max(0, running - RING), -1):
@@ -108,7 +108,9 @@ class Following:
                 n, momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
                 self._go_on(round_, Checkpoint.from_bytes(data, n, momentum), basis)
                 return
-        self._go_on(running, self.checkpoints.posted(running), self._basis(running))
+        # The root before the last is what the votes left standing. The last one is recomputed like any other.
+        before = max(0, running - 1)
+        self._go_on(before, self.checkpoints.posted(before), self._basis(before))
 
     def _go_on(self, round_: int, checkpoint: Checkpoint, basis: bytes | None) -> None:
         self.checkpoint, self.root, self.at, self.basis = checkpoint, checkpoint.root(), round_, basis
@@ -147,10 +149,10 @@ class Following:
             self._go_on(round_ + 1, self.checkpoints.posted(round_ + 1), basis)
             self.events.write("closed", round=round_, root=self.root, agrees=False)
             return
-        self._go_on(round_ + 1, checkpoint, basis)
-        self.events.write("closed", round=round_, root=self.root, agrees=self.root == posted)
         if basis is not None:
             self.journal.keep_checkpoint(round_ + 1, basis, checkpoint.to_bytes())
+        self._go_on(round_ + 1, checkpoint, basis)
+        self.events.write("closed", round=round_, root=self.root, agrees=self.root == posted)
         if self.root != posted:
             log.error(
                 "round %d: the posted checkpoint is wrong: %s, not %s; going on from the recomputed one",

@@ -228,7 +228,8 @@ interface IRoundLedger {
     /// @notice Frees the stake that a node's present width does not need, once every earlier round is over; settles too.
     /// Anyone.
     function releaseLock(uint256 poolId, address node) external;
-    /// @notice Credits what a node has earned to its operator. Anyone. Returns the pay.
+    /// @notice Credits what a node has earned to its operator. Anyone. Returns the pay. Nothing while a case about the node is
+    /// open: a conviction forfeits what is unsettled.
     function settle(uint256 poolId, address node) external returns (uint256 paid);
     /// @notice Records that an expected node did not reveal in a closed round. The second in a row costs `slashMiss` per
     /// slot and takes the node out. Anyone, once per node and round, in order, while the round is in the ring.

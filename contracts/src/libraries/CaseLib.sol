@@ -92,11 +92,15 @@ library CaseLib {
         }
     }
 
-    /// @dev What the present jury found. Two thirds of the jury as drawn, so that a silent juror counts for neither side.
+    /// @dev What the present jury found. Two thirds of the jury as drawn, so that a silent juror counts for neither
+    /// side.
     function finding(CaseWord word) internal view returns (ICourt.CaseStatus) {
         (uint256 guilty, uint256 innocent) = (word.get(CaseWordLib.GUILTY), word.get(CaseWordLib.INNOCENT));
         bool opened = guilty + innocent == word.get(CaseWordLib.COMMITTED);
-        Checks.phase(word.status() == ICourt.CaseStatus.Open && commitsOver(word) && (opened || block.timestamp >= word.get(CaseWordLib.REVEAL_DEADLINE)));
+        Checks.phase(
+            word.status() == ICourt.CaseStatus.Open && commitsOver(word)
+                && (opened || block.timestamp >= word.get(CaseWordLib.REVEAL_DEADLINE))
+        );
         uint256 jurors = word.get(CaseWordLib.JURORS);
         if (jurors == 0) return ICourt.CaseStatus.Hung;
         if (guilty * 3 >= jurors * 2) return ICourt.CaseStatus.Convicted;

@@ -9,8 +9,8 @@ import {ParamsLib} from "./ParamsLib.sol";
 import {RING} from "./PoolLib.sol";
 
 /// @title The validator seats of a pool: their holders, their commitments, and drawing from them.
-/// @notice A seat keeps its place while it is held; a released place is given to the next taker. Sets of seats are words
-/// with one bit per place.
+/// @notice A seat keeps its place while it is held; a released place is given to the next taker. Sets of seats are
+/// words with one bit per place.
 library SeatLib {
     /// @dev The first word is all that a draw reads.
     struct Seat {
@@ -167,14 +167,11 @@ library SeatLib {
 
     /// @dev Draws up to `wanted` seats that judge a case. Each level draws anew.
     /// @return larger whether an eligible seat was not drawn
-    function drawJury(
-        State storage self,
-        Draw memory draw,
-        bytes32 seed,
-        uint256 caseId,
-        uint256 level,
-        uint256 wanted
-    ) internal view returns (bool larger) {
+    function drawJury(State storage self, Draw memory draw, bytes32 seed, uint256 caseId, uint256 level, uint256 wanted)
+        internal
+        view
+        returns (bool larger)
+    {
         for (uint256 k; k < wanted; ++k) {
             if (!_next(self, draw, Hashes.jurorDraw(seed, caseId, (level << 8) + k, draw.n))) return false;
         }

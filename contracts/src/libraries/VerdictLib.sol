@@ -84,10 +84,13 @@ library VerdictLib {
         Audit storage audit = self.ring[round % RING];
         AuditWord word = audit.word;
         require(isSeeded(word, round), ICourt.SeedMissing());
-        Checks.phase(!commitsOver(word));
-        word = word.plus(AuditWordLib.COMMITTED, 1);
-        if (commitsOver(word)) {
-            uint256 window = word.get(AuditWordLib.REVEAL_DEADLINE) - word.get(AuditWordLib.COMMIT_DEADLINE);
+        uint256 committed = word.get(AuditWordLib.COMMITTED);
+        uint256 liveSeats = word.get(AuditWordLib.LIVE_SEATS);
+        uint256 deadline = word.get(AuditWordLib.COMMIT_DEADLINE);
+        Checks.phase(committed != liveSeats && block.timestamp <= deadline);
+        word = word.plusOne(AuditWordLib.COMMITTED);
+        if (committed + 1 == liveSeats) {
+            uint256 window = word.get(AuditWordLib.REVEAL_DEADLINE) - deadline;
             word = word.set(AuditWordLib.COMMIT_DEADLINE, block.timestamp);
             word = word.set(AuditWordLib.REVEAL_DEADLINE, block.timestamp + window);
         }
@@ -100,7 +103,7 @@ library VerdictLib {
         Audit storage audit = self.ring[round % RING];
         AuditWord word = audit.word;
         Checks.phase(isSeeded(word, round) && commitsOver(word) && !isOver(word));
-        word = word.plus(AuditWordLib.REVEALED, 1);
+        word = word.plusOne(AuditWordLib.REVEALED);
         last = word.get(AuditWordLib.REVEALED) == word.get(AuditWordLib.COMMITTED);
         if (last) word = word.set(AuditWordLib.REVEAL_DEADLINE, block.timestamp);
         audit.word = word;
@@ -119,8 +122,8 @@ library VerdictLib {
 
     // ---------------------------------------------------------------------------------------------- counters
 
-    /// @dev How many of `wanted` fees the round's budget still pays; counts them as paid. None once it is released: a case
-    /// that opens with the last reveal may end at once for want of a jury, before the next one opens.
+    /// @dev How many of `wanted` fees the round's budget still pays; counts them as paid. None once it is released: a
+    /// case that opens with the last reveal may end at once for want of a jury, before the next one opens.
     function takeFees(Audit storage self, uint256 wanted, uint256 budget) internal returns (uint256 fees) {
         AuditWord word = self.word;
         if (word.has(AuditWordLib.RELEASED)) return 0;
@@ -131,7 +134,7 @@ library VerdictLib {
 
     function openCase(State storage self, uint256 round) internal {
         Audit storage audit = self.ring[round % RING];
-        audit.word = audit.word.plus(AuditWordLib.OPEN_CASES, 1);
+        audit.word = audit.word.plusOne(AuditWordLib.OPEN_CASES);
     }
 
     /// @dev Remembers when, since a seat stays answerable for a while after.
@@ -155,8 +158,8 @@ library VerdictLib {
     }
 
     /// @dev A seat that was live in the rounds from `activeFrom` until `leftAt` is needed by their open cases, and for
-    /// `grace` seconds after a case or a round has ended: until then its silence or its wrong votes can be reported. About
-    /// rounds that are in the ring no more this is not known exactly, so there any case counts.
+    /// `grace` seconds after a case or a round has ended: until then its silence or its wrong votes can be reported.
+    /// About rounds that are in the ring no more this is not known exactly, so there any case counts.
     function requireQuiet(State storage self, uint256 activeFrom, uint256 leftAt, uint256 grace) internal view {
         uint256 since = block.timestamp < grace ? 0 : block.timestamp - grace;
         require(self.displacedCases == 0 && self.displacedEnded <= since, ICourt.StillNeeded(leftAt));

@@ -18,6 +18,7 @@ interface MoreVm {
 
     function etch(address target, bytes calldata code) external;
     function lastCallGas() external view returns (Gas memory);
+    function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
 }
 
 /// @dev What EIP-2935 keeps: the hashes of blocks that were set, and a revert for any other.
@@ -124,15 +125,11 @@ abstract contract CourtBase is Base {
     function vote(uint256 caseId, uint256 guilty, uint256 innocent) internal {
         address[] memory jury = court.juryOf(caseId);
         for (uint256 i; i < guilty + innocent; ++i) {
-            commitVote(
-                caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept
-            );
+            commitVote(caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept);
         }
         if (guilty + innocent < jury.length) pass(101);
         for (uint256 i; i < guilty + innocent; ++i) {
-            revealVote(
-                caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept
-            );
+            revealVote(caseId, seatOf(jury[i]), i < guilty ? ICourt.Outcome.Mismatch : ICourt.Outcome.Accept);
         }
         court.resolveCase(caseId);
     }
@@ -168,9 +165,16 @@ abstract contract CourtBase is Base {
         return Hashes.vote(address(court), caseId, juror, outcome, GENESIS, SPEC);
     }
 
-    /// @dev Gas of the last call; a whole transaction's under `forge test --isolate`.
-    function printGas(string memory name) internal returns (uint256 gas) {
-        gas = more.lastCallGas().gasTotalUsed;
+    /// @dev Once the close of the round that ran last can no longer be disproved.
+    function settleLater(uint256 poolId, address node) internal {
+        pass(131);
+        ledger.settle(poolId, node);
+    }
+
+    /// @dev Gas of the last call, printed; a whole transaction's under `forge test --isolate`.
+    function expectGas(string memory name, uint256 limit) internal {
+        uint256 gas = more.lastCallGas().gasTotalUsed;
         emit log_named_uint(name, gas);
+        assertTrue(gas <= limit, name);
     }
 }

@@ -159,7 +159,7 @@ contract FraudProofsChainTest is FraudVectors {
         assertEq(_bondOf(poolId), defaultParams().closeBond);
     }
 
-    function test_ReplaysAllOrNothing() public {
+    function test_NodesThatStartedElsewhereDoNotCount() public {
         Step memory s = stepNamed(vectors(), "other start roots");
         uint256 poolId = _sealed(s);
         _close(poolId, s.posted, s.excluded);
