@@ -27,8 +27,8 @@ NOT_RUN = {
 }
 
 OWN_MODULES = (
-    "Called are the protocol's own contracts, set in the constructor. What they do there calls no token and no "
-    "account, so nobody else's code runs in between."
+    "Called are the protocol's own contracts, set in the constructor. What they do there calls no token and "
+    "no account, so nobody else's code runs in between."
 )
 REASONS = {
     ("incorrect-shift", "OuterLib._store"): "shl(shl(3, size), 1) is 1 << 8 * size, as it should be.",
