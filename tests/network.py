@@ -106,14 +106,14 @@ class TestNetwork:
         self.programs.append(program)
         return program
 
-    def start_orchestrator(self) -> None:
+    def start_orchestrator(self, *arguments: object) -> None:
         key = self.key("orchestrator")
         self.chain.give_gas(key.address)
         self.creator.mint(key.address, 1000 * TOKEN)  # it stakes its close bond from them
         program = self.start(
             "orchestrator",
             [BIN / "pi-orchestrator", "serve", "--rpc-url", self.chain.url, "--port", self.port]
-            + ["--home", self.folder / "orchestrator"],
+            + ["--home", self.folder / "orchestrator", *arguments],
             PI_PRIVATE_KEY="0x" + key.key.hex(),
         )
 
@@ -248,11 +248,12 @@ class TestNetwork:
 
 
 @contextmanager
-def network(folder: Path) -> Iterator[TestNetwork]:
+def network(folder: Path, *orchestrator: object) -> Iterator[TestNetwork]:
+    """`orchestrator`: further arguments of `pi-orchestrator serve`."""
     with anvil(folder, 0.25) as chain:
         net = TestNetwork(folder, chain)
         try:
-            net.start_orchestrator()
+            net.start_orchestrator(*orchestrator)
             yield net
         finally:
             for program in net.programs:

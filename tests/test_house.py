@@ -17,7 +17,7 @@ PACKAGES = {
     "pi_worker": "worker",
     "pi_validator": "worker",
 }
-NUMPY_ONLY = {"pi_train.codecs", "pi_train.outer", "pi_train.layout", "pi_train.fixed"}
+NUMPY_ONLY = {"pi_train.codecs", "pi_train.outer", "pi_train.layout", "pi_train.fixed", "pi_train.fraud"}
 """The part of pi_train that the orchestrator may use."""
 
 

@@ -3,8 +3,8 @@
     python tools/export_abi.py
 
 `sdk/pi_sdk/contracts/{Name}.json` is {"abi": [...], "bytecode": "0x...", "compiler": {"version", "settings",
-"sources": {path: keccak256}}}. `tests/contracts/test_abi.py` fails when these files differ from what the sources
-give."""
+"sources": {path: keccak256}}}. `tests/contracts/test_abi.py` fails when these files differ from what the
+sources give."""
 
 import json
 import subprocess

@@ -5,7 +5,7 @@ Run: python tools/make_fraud_vectors.py [--check]
 
 Arguments of `FraudProofs` are ABI-encoded (hex), as the forge test decodes them; the rest is what its stub
 of the ledger answers. `steps` are disputed leaves, each with the leaf of the right checkpoint beside the
-posted one, some with the progress after `split` reveals; `norms` are disputed norms.
+posted one, some with the progress after `split` reveals and after all; `norms` are disputed norms.
 """
 
 import json
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from eth_abi.abi import encode
+from eth_account import Account
+from eth_utils.crypto import keccak
 from pi_sdk.codec import ZERO, accumulate, leaf_hash, merkle_sum_root, sha256
 from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
 from pi_train import fraud
@@ -27,7 +29,7 @@ from pi_train.outer import Checkpoint, outer_step
 OUT = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "fraud.json"
 
 RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64)"
-LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128)"
+LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128,address)"
 CONTRIBUTION = "(address,bytes32,bytes32,uint128,uint16,bytes,uint128,bytes)"
 PROGRESS = "(bytes32,uint32,uint32,uint32,uint32,uint32,bool,int64[256])"
 NORM = "(uint256,uint256,uint256,bytes32,uint128,(bytes32,uint128,bytes32,uint128)[],bool[],bytes)"
@@ -50,13 +52,12 @@ def rule_of(codec: CodecSpec, outer: OuterSpec, n: int) -> tuple:
     return (number, k, codec.max_step, int(outer.rule == "nesterov"), outer.lr, outer.momentum, n)
 
 
-def revealed(
-    rng: random.Random, codec: CodecSpec, values: np.ndarray, width: int, start_root: bytes
-) -> RevealedUpdate:
-    """An honest reveal of the update of int32 values."""
+def revealed(codec: CodecSpec, values: np.ndarray, i: int, width: int, start_root: bytes) -> RevealedUpdate:
+    """An honest reveal of the update of int32 values, by the node of `party(i)` in the forge tests."""
     file = encode_update(codec, values)
     root, total = merkle_sum_root(fraud.chunks(codec, file, len(values)))
-    return RevealedUpdate("0x" + rng.randbytes(20).hex(), start_root, root, math.isqrt(total), width, file)
+    node = Account.from_key(keccak(encode(["string", "uint256"], ["node", i]))).address
+    return RevealedUpdate(node, start_root, root, math.isqrt(total), width, file)
 
 
 def facts(reveals: list[RevealedUpdate]) -> dict:
@@ -104,7 +105,7 @@ def step(
         values = draw.normal(0, 1, n) * scale
         values = values.clip(-(1 << 31), (1 << 31) - 1).astype(np.int32)
         root = rng.randbytes(32) if i in strangers else before.root()
-        reveals.append(revealed(rng, codec, values, width, root))
+        reveals.append(revealed(codec, values, i, width, root))
     left_out = [reveals[i].node for i in excluded]
     counting = fraud.counting(reveals, before.root(), left_out)
     right = outer_step(spec, before, [(fraud.UpdateFile(codec, r.file or b"", n), r.width) for r in counting])
@@ -114,14 +115,17 @@ def step(
     array = posted.theta if posted.momentum is None or seed % 2 else posted.momentum
     array[at] += 1 if array[at] < 0 else -1
 
-    found = fraud.wrong_leaf(spec, before, reveals, left_out, posted)
-    assert found is not None and (broken is not None or found == at // 256)
+    found = fraud.find_fault(spec, before, reveals, left_out, posted)
+    assert found is not None and found.malformed == (reveals[0].node if broken else None)
+    assert broken is not None or found.leaf == at // 256
     proof = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, posted, found)
     honest = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, right, found)
     parts = {}
     if split is not None:
-        progress = fraud.progress_after(spec, before.root(), n, proof, split)
-        parts = {"split": split, "progress": hexed(PROGRESS, progress)}
+        some, all_ = (
+            fraud.progress_after(spec, before.root(), n, proof, stop) for stop in (split, len(reveals))
+        )
+        parts = {"split": split, "progress": hexed(PROGRESS, some), "whole": hexed(PROGRESS, all_)}
     return {
         "what": what,
         "rule": hexed(RULE, rule_of(codec, outer, n)),
@@ -174,6 +178,7 @@ def steps() -> list[dict]:
         step("sgd, up to the ends", 14, FIXED, OuterSpec(lr=1 << 24), 256, [(1, 3e9)], at=7, ends=True),
         step("median of zero", 15, FIXED, SGD, 300, [(1, 0.0), (1, 0.0), (2, 1e5)], at=3),
         step("some excluded", 16, SPARSE, SGD, 5000, uneven, excluded=(1, 3), at=4000),
+        step("the same, nobody excluded", 16, SPARSE, SGD, 5000, uneven, at=4000),
         step("other start roots", 17, SPARSE, NESTEROV, 5000, uneven, strangers=(0, 4), at=100),
         step(
             "excluded and strangers",
@@ -192,7 +197,7 @@ def steps() -> list[dict]:
         step("nobody revealed", 21, SPARSE, SGD, 300, [], at=299),
         step("malformed: zeros behind it set", 22, few, SGD, 300, uneven, at=5, broken=b"\xff"),
         step("malformed: -128", 23, INT8, NESTEROV, 600, uneven, at=300, broken=b"\x80"),
-        step("malformed: indices", 24, SPARSE, SGD, 9000, uneven, at=5000, broken=bytes(60), split=5),
+        step("malformed: indices", 24, SPARSE, SGD, 9000, uneven, at=5000, broken=bytes(60), split=2),
         step("sixteen sparse updates of the reference model", 25, SPARSE, SGD, 828_544, sixteen, at=400_000),
     ]
 
@@ -241,7 +246,7 @@ def norm(
     made = [draw.normal(0, 1e5, n).astype(np.int32) for _ in range(3)]
     if values is not None:
         made[1] = np.array(values, np.int32)
-    reveals = [revealed(rng, codec, v, 1 + i, start) for i, v in enumerate(made)]
+    reveals = [revealed(codec, v, i, 1 + i, start) for i, v in enumerate(made)]
     if broken is not None:
         reveals[1] = break_update(codec, reveals[1], n, n - 1, broken)
     leaves = list(fraud.chunks(codec, reveals[1].file or b"", n))
@@ -284,7 +289,7 @@ def norms() -> list[dict]:
         norm("the root's own", 31, SPARSE, long, wrong=True, more=1),
         norm("the root's own, below", 32, INT8, 700, wrong=True, more=-1),
         norm("a true root", 33, SPARSE, long, wrong=False),
-        norm("a true root of a square", 34, FIXED, 2, wrong=False, values=[3, 4]),
+        norm("a true root of a square", 34, FIXED, 2, wrong=False, chunk=0, values=[3, 4]),
         norm("one below a square", 35, FIXED, 2, wrong=True, values=[3, 4], more=-1),
         norm("zero", 36, INT8, 300, wrong=False, values=[0] * 300),
         norm("a true way to a chunk", 37, SPARSE, long, wrong=False, chunk=2),

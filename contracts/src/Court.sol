@@ -8,17 +8,19 @@ import {IRewards} from "./interfaces/IRewards.sol";
 import {IRoundLedger} from "./interfaces/IRoundLedger.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
 import {CaseLib} from "./libraries/CaseLib.sol";
+import {Checks} from "./libraries/Checks.sol";
 import {Hashes} from "./libraries/Hashes.sol";
 import {RING} from "./libraries/PoolLib.sol";
 import {SeatLib} from "./libraries/SeatLib.sol";
 import {VerdictLib} from "./libraries/VerdictLib.sol";
 import {AuditWord, AuditWordLib} from "./types/AuditWord.sol";
 import {CaseWord, CaseWordLib} from "./types/CaseWord.sol";
-import {SeatWord} from "./types/SeatWord.sol";
+import {SeatWord, SeatWordLib} from "./types/SeatWord.sol";
 
 /// @title Validator seats, verdicts and juries.
-/// @dev Checks callers, calls `SeatLib`, `VerdictLib` and `CaseLib` for every transition, emits, and tells the round ledger
-/// and the custodians what follows. A round's verdict fees come from the reserve that the ledger set aside for it.
+/// @dev Checks callers, calls `SeatLib`, `VerdictLib` and `CaseLib` for every transition, emits, and tells the round
+/// ledger and the custodians what follows. A round's verdict fees come from the reserve that the ledger set aside for
+/// it.
 contract Court is ICourt {
     struct PoolState {
         /// Copied when the first seat is taken; a pool's never change.
@@ -80,57 +82,49 @@ contract Court is ICourt {
     function leaveSeat(uint256 poolId, uint256 index) external {
         SeatLib.Seat storage s = _seat(poolId, index);
         require(msg.sender == s.operator || msg.sender == s.node, OnlyOperator(s.operator));
-        require(s.leftAt == 0, AlreadyDone());
+        Checks.once(s.leftAt == 0);
         _leave(poolId, index);
     }
 
     /// @inheritdoc ICourt
     function releaseSeat(uint256 poolId, uint256 index) external {
-        SeatLib.Seat memory s = _seat(poolId, index);
-        require(s.leftAt != 0, NotLeft());
+        SeatLib.Seat storage s = _seat(poolId, index);
+        uint256 leftAt = s.leftAt;
+        require(leftAt != 0, NotLeft());
         // INVARIANT: no round that could draw this seat can still ask for it. Rounds out of the ring are final.
         uint256 nextRound = _pool(poolId).nextRound;
+        uint256 activeFrom = s.activeFrom;
         uint256 first = nextRound > RING ? nextRound - RING : 0;
-        for (uint256 r = s.activeFrom > first ? s.activeFrom : first; r < s.leftAt; ++r) {
+        for (uint256 r = activeFrom > first ? activeFrom : first; r < leftAt; ++r) {
             require(isFinal(poolId, r), StillNeeded(r));
         }
         PoolState storage p = _pools[poolId];
-        p.audits.requireQuiet(s.leftAt, p.terms.appealWindow);
+        p.audits.requireQuiet(activeFrom, leftAt, p.terms.appealWindow);
 
+        address operator = s.operator;
+        bytes32 id = seatLockId(poolId, s.node);
         p.seats.release(index);
         emit SeatReleased(poolId, index);
-        bytes32 id = seatLockId(poolId, s.node);
-        _unlock(s.operator, id, _lockOf(s.operator, id));
+        _unlock(operator, id, _lockOf(operator, id));
     }
 
     // ---------------------------------------------------------------------------------------------- verdicts
 
     /// @inheritdoc ICourt
     function captureSeed(uint256 poolId, uint256 round) external {
-        PoolState storage p = _pools[poolId];
-        AuditWord word = p.audits.at(round).word;
-        if (word.isSeeded(round)) return;
-
-        // 1. There is something to judge, and still time to.
-        IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
-        require(a.sealedAt != 0 && a.revealed != 0 && a.liveSeats != 0, NothingToJudge(round));
-        uint256 commitDeadline = a.sealedAt + p.terms.verdictWindow;
+        AuditWord word = _auditWord(poolId, round);
+        if (word.has(AuditWordLib.SEEDED)) return;
+        require(word.get(AuditWordLib.LIVE_SEATS) != 0, NothingToJudge(round));
         // A later seed would make absent who never could commit.
-        require(block.timestamp <= commitDeadline, WrongPhase());
-        uint256 seedBlock = word.isOf(round) ? word.get(AuditWordLib.SEED_BLOCK) : a.seedBlock;
+        Checks.phase(block.timestamp <= word.get(AuditWordLib.COMMIT_DEADLINE));
+        uint256 seedBlock = word.get(AuditWordLib.SEED_BLOCK);
         require(block.number > seedBlock, SeedNotReady(seedBlock));
 
-        // 2. The hash, or another block.
         bytes32 seed = VerdictLib.blockHash(seedBlock);
-        if (seed == 0) seedBlock = block.number + 1;
-        word = AuditWordLib.create(round).set(AuditWordLib.SEED_BLOCK, seedBlock);
-        word = word.set(AuditWordLib.SEATS, a.seats).set(AuditWordLib.LIVE_SEATS, a.liveSeats);
-        word = word.set(AuditWordLib.COMMIT_DEADLINE, commitDeadline);
-        word = word.set(AuditWordLib.REVEAL_DEADLINE, commitDeadline + p.terms.verdictRevealWindow);
-        VerdictLib.Audit storage audit = p.audits.claim(round);
+        VerdictLib.Audit storage audit = _pools[poolId].audits.claim(round);
         if (seed == 0) {
-            audit.word = word;
-            emit SeedRepinned(poolId, round, uint64(seedBlock));
+            audit.word = word.set(AuditWordLib.SEED_BLOCK, block.number + 1);
+            emit SeedRepinned(poolId, round, uint64(block.number + 1));
         } else {
             audit.word = word.with(AuditWordLib.SEEDED);
             audit.seed = seed;
@@ -155,7 +149,6 @@ contract Court is ICourt {
         // 1. The commitment, once. An empty list can never turn out wrong.
         bytes32 hash = Hashes.verdicts(address(this), poolId, round, msg.sender, verdicts, salt);
         p.seats.open(msg.sender, round, hash, verdicts.length != 0);
-        bool last = p.audits.reveal(round, place);
 
         // 2. Each verdict is about a slot that this validator was drawn for, once.
         for (uint256 i; i < verdicts.length; ++i) {
@@ -176,7 +169,10 @@ contract Court is ICourt {
             if (verdicts[i].outcome == Outcome.Accept || p.caseAbout[round][verdicts[i].node] != 0) continue;
             _openCase(poolId, round, place, verdicts[i].node, verdicts[i].outcome);
         }
-        if (last) _releaseIfDone(poolId, round);
+
+        // 5. Only now, since a case without jurors ends at once, and in a final round that would give back the reserve
+        // which pays the juries of the others.
+        if (p.audits.reveal(round, place)) _releaseIfDone(poolId, round);
     }
 
     /// @inheritdoc ICourt
@@ -190,8 +186,7 @@ contract Court is ICourt {
     /// @inheritdoc ICourt
     function commitVote(uint256 caseId, bytes32 commitment) external {
         CaseLib.Case storage c = _case(caseId);
-        uint256 place = _requireJuror(c);
-        c.commitVote(place, commitment, _pools[c.poolId].terms.voteRevealWindow);
+        c.commitVote(_requireJuror(c), commitment);
         emit VoteCommitted(caseId, msg.sender, commitment);
     }
 
@@ -209,7 +204,7 @@ contract Court is ICourt {
         CaseLib.Case storage c = _case(caseId);
         CaseWord word = c.word;
         if (word.status() == CaseStatus.Decided) {
-            require(block.timestamp > word.get(CaseWordLib.APPEAL_DEADLINE), WrongPhase());
+            Checks.phase(block.timestamp > word.get(CaseWordLib.APPEAL_DEADLINE));
             _finish(caseId, word.has(CaseWordLib.FOUND_GUILTY) ? CaseStatus.Convicted : CaseStatus.Acquitted);
         } else {
             _conclude(caseId);
@@ -221,10 +216,7 @@ contract Court is ICourt {
         CaseLib.Case storage c = _case(caseId);
         CaseWord word = c.word;
         require(!word.isEnded(), NoAppeal());
-        require(
-            word.status() == CaseStatus.Decided && block.timestamp <= word.get(CaseWordLib.APPEAL_DEADLINE),
-            WrongPhase()
-        );
+        Checks.phase(word.status() == CaseStatus.Decided && block.timestamp <= word.get(CaseWordLib.APPEAL_DEADLINE));
         bool guilty = word.has(CaseWordLib.FOUND_GUILTY);
         require(msg.sender == _loser(c, guilty), NoAppeal());
 
@@ -239,33 +231,26 @@ contract Court is ICourt {
     /// @inheritdoc ICourt
     function reportAbsence(uint256 poolId, uint256 round, uint256 index) external {
         PoolState storage p = _pools[poolId];
-        SeatLib.Seat storage s = _seat(poolId, index);
         VerdictLib.Audit storage audit = p.audits.ring[round % RING];
-        require(audit.word.isSeeded(round) && s.isLive(round) && !audit.isMarked(index), NotAbsent());
-        require(audit.word.isOver(), RoundNotFinal(round));
+        AuditWord word = audit.word;
+        require(word.isSeeded(round) && !audit.isMarked(index), NotAbsent());
+        require(word.isOver(), RoundNotFinal(round));
         audit.mark(index);
-        uint256 slashed = _slashSeat(poolId, index, p.terms.slashAbsence);
-        emit AbsencePunished(poolId, round, s.node, 0, slashed);
+        _punish(poolId, round, index, 0, true);
     }
 
     /// @inheritdoc ICourt
     function reportAbsentJuror(uint256 caseId, uint256 level, uint256 index) external {
         CaseLib.Case storage c = _case(caseId);
         c.punishAbsence(level, index);
-        uint256 poolId = c.poolId;
-        uint256 round = c.word.get(CaseWordLib.ROUND);
-        SeatLib.Seat storage s = _seat(poolId, index);
-        // Else the juror's seat was released, and somebody else has its place.
-        require(s.isLive(round), NotAbsent());
-        uint256 slashed = _slashSeat(poolId, index, _pools[poolId].terms.slashAbsence);
-        emit AbsencePunished(poolId, round, s.node, caseId, slashed);
+        _punish(c.poolId, c.word.get(CaseWordLib.ROUND), index, caseId, true);
     }
 
     /// @inheritdoc ICourt
     function reportOverturnedVote(uint256 caseId, uint256 level, uint256 index) external {
         CaseLib.Case storage c = _case(caseId);
         c.punishVote(level, index);
-        _punishOverturned(c.poolId, c.word.get(CaseWordLib.ROUND), index, caseId);
+        _punish(c.poolId, c.word.get(CaseWordLib.ROUND), index, caseId, false);
     }
 
     /// @inheritdoc ICourt
@@ -278,14 +263,12 @@ contract Court is ICourt {
         uint256 which
     ) external {
         PoolState storage p = _pools[poolId];
-        require(p.audits.ring[round % RING].word.isSeeded(round) && which < verdicts.length, NotOverturned());
+        require(which < verdicts.length && verdicts[which].outcome == Outcome.Accept, NotOverturned());
         uint256 caseId = p.caseAbout[round][verdicts[which].node];
-        bool wrong = verdicts[which].outcome == Outcome.Accept
-            && _cases[caseId].word.status() == CaseStatus.Convicted;
-        require(wrong, NotOverturned());
-        address node = _seat(poolId, index).node;
+        require(_cases[caseId].word.status() == CaseStatus.Convicted, NotOverturned());
+        address node = _seatIn(poolId, round, index).node;
         p.seats.punish(node, round, Hashes.verdicts(address(this), poolId, round, node, verdicts, salt));
-        _punishOverturned(poolId, round, index, caseId);
+        _punish(poolId, round, index, caseId, false);
     }
 
     // ---------------------------------------------------------------------------------------------- views
@@ -309,25 +292,12 @@ contract Court is ICourt {
 
     /// @inheritdoc ICourt
     function verdictRound(uint256 poolId, uint256 round) external view returns (VerdictRound memory out) {
-        PoolState storage p = _pools[poolId];
-        VerdictLib.Audit storage audit = p.audits.at(round);
-        AuditWord word = audit.word;
-        if (word.isSeeded(round)) {
-            out.seed = audit.seed;
-            out.commitDeadline = uint64(word.get(AuditWordLib.COMMIT_DEADLINE));
-            out.revealDeadline = uint64(word.get(AuditWordLib.REVEAL_DEADLINE));
-            out.seats = uint32(word.get(AuditWordLib.LIVE_SEATS));
-        } else {
-            IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
-            out.seedBlock = a.seedBlock;
-            out.seats = a.liveSeats;
-            if (a.sealedAt != 0) {
-                out.commitDeadline = a.sealedAt + p.terms.verdictWindow;
-                out.revealDeadline = out.commitDeadline + p.terms.verdictRevealWindow;
-            }
-        }
-        uint256 seedBlock = word.get(AuditWordLib.SEED_BLOCK);
-        if (seedBlock != 0) out.seedBlock = uint64(seedBlock);
+        AuditWord word = _auditWord(poolId, round);
+        if (word.has(AuditWordLib.SEEDED)) out.seed = _pools[poolId].audits.at(round).seed;
+        out.seedBlock = uint64(word.get(AuditWordLib.SEED_BLOCK));
+        out.commitDeadline = uint64(word.get(AuditWordLib.COMMIT_DEADLINE));
+        out.revealDeadline = uint64(word.get(AuditWordLib.REVEAL_DEADLINE));
+        out.seats = uint32(word.get(AuditWordLib.LIVE_SEATS));
         out.committed = uint32(word.get(AuditWordLib.COMMITTED));
         out.revealed = uint32(word.get(AuditWordLib.REVEALED));
         out.paid = uint32(word.get(AuditWordLib.PAID));
@@ -336,18 +306,15 @@ contract Court is ICourt {
 
     /// @inheritdoc ICourt
     function isFinal(uint256 poolId, uint256 round) public view returns (bool) {
-        PoolState storage p = _pools[poolId];
-        AuditWord word = p.audits.at(round).word;
-        if (word.isSeeded(round)) return word.isOver();
-        IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
-        if (a.sealedAt == 0) return round + RING < _pool(poolId).nextRound;
-        if (a.revealed == 0 || a.liveSeats == 0) return true;
-        return block.timestamp > a.sealedAt + p.terms.verdictWindow;
+        AuditWord word = _auditWord(poolId, round);
+        // Not sealed yet, or out of the ring and done with.
+        if (word.isEmpty()) return round + RING < _pool(poolId).nextRound;
+        return word.get(AuditWordLib.LIVE_SEATS) == 0 || word.isOver();
     }
 
     /// @inheritdoc ICourt
-    function isAudited(uint256 poolId, uint256 round, address node) external view returns (bool audited) {
-        (audited,) = _isAudited(poolId, round, node);
+    function isAudited(uint256 poolId, uint256 round, address node) external view returns (bool) {
+        return _operatorOfAudited(poolId, round, node) != address(0);
     }
 
     /// @inheritdoc ICourt
@@ -449,6 +416,12 @@ contract Court is ICourt {
         require(s.operator != address(0), UnknownSeat(index));
     }
 
+    /// @dev A seat that judged a round. Once that seat was released, its place may have another holder.
+    function _seatIn(uint256 poolId, uint256 round, uint256 index) private view returns (SeatLib.Seat storage s) {
+        s = _pools[poolId].seats.seats[index];
+        require(s.isLive(round), UnknownSeat(index));
+    }
+
     function _leave(uint256 poolId, uint256 index) private {
         uint256 leftAt = _pools[poolId].seats.leave(index, _pool(poolId).nextRound);
         emit SeatLeft(poolId, index, uint32(leftAt));
@@ -468,37 +441,49 @@ contract Court is ICourt {
         if (_lockOf(operator, id) < worst) _leave(poolId, index);
     }
 
-    function _punishOverturned(uint256 poolId, uint256 round, uint256 index, uint256 caseId) private {
-        SeatLib.Seat storage s = _seat(poolId, index);
-        // Else the seat was released, and somebody else has its place.
-        require(s.isLive(round), NotOverturned());
-        uint256 slashed = _slashSeat(poolId, index, _pools[poolId].terms.slashOverturned);
-        emit OverturnPunished(poolId, round, s.node, caseId, slashed);
+    /// @dev For silence or for what a case has overturned.
+    function _punish(uint256 poolId, uint256 round, uint256 index, uint256 caseId, bool absent) private {
+        address node = _seatIn(poolId, round, index).node;
+        CourtTerms storage t = _pools[poolId].terms;
+        uint256 slashed = _slashSeat(poolId, index, absent ? t.slashAbsence : t.slashOverturned);
+        if (absent) emit AbsencePunished(poolId, round, node, caseId, slashed);
+        else emit OverturnPunished(poolId, round, node, caseId, slashed);
     }
 
     // ---------------------------------------------------------------------------------------------- internal: verdicts
 
-    /// @dev An exclusion may come before or after the draw, so it does not matter; a late reveal is never audited.
-    function _isAudited(uint256 poolId, uint256 round, address node)
-        private
-        view
-        returns (bool audited, address operator)
-    {
+    /// @dev The round's word, or what it will be once its seed is captured. Empty before the seal, and for a round
+    /// without a trace.
+    function _auditWord(uint256 poolId, uint256 round) private view returns (AuditWord word) {
+        PoolState storage p = _pools[poolId];
+        word = p.audits.at(round).word;
+        if (word.has(AuditWordLib.SEEDED)) return word;
+        IRoundLedger.AuditTerms memory a = _auditTerms(poolId, round);
+        if (a.sealedAt == 0) return word;
+        if (word.isEmpty()) word = AuditWordLib.create(round);
+        if (word.get(AuditWordLib.SEED_BLOCK) == 0) word = word.set(AuditWordLib.SEED_BLOCK, a.seedBlock);
+        // Nobody may commit where there is nothing to judge.
+        if (a.revealed != 0) word = word.set(AuditWordLib.LIVE_SEATS, a.liveSeats);
+        uint256 deadline = a.sealedAt + p.terms.verdictWindow;
+        word = word.set(AuditWordLib.SEATS, a.seats).set(AuditWordLib.COMMIT_DEADLINE, deadline);
+        return word.set(AuditWordLib.REVEAL_DEADLINE, deadline + p.terms.verdictRevealWindow);
+    }
+
+    /// @dev Whose slot an audited one is; zero when it is not audited. An exclusion may come before or after the draw,
+    /// so it does not matter; a late reveal is never audited.
+    function _operatorOfAudited(uint256 poolId, uint256 round, address node) private view returns (address) {
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
-        if (!audit.word.isSeeded(round)) return (false, address(0));
-        (IRoundLedger.RecordStatus status,,) = ledger.record(poolId, round, node);
-        if (status < IRoundLedger.RecordStatus.Revealed) return (false, address(0));
-        IRoundLedger.Member memory m = ledger.member(poolId, node);
-        audited = round < uint256(m.activeFrom) + p.terms.probation
-            || Hashes.auditDraw(audit.seed, node) < p.terms.auditRate;
-        return (audited, m.operator);
+        if (!audit.word.has(AuditWordLib.SEEDED)) return address(0);
+        (address operator, uint256 activeFrom) = ledger.slotOf(poolId, round, node);
+        if (round < activeFrom + p.terms.probation) return operator;
+        return Hashes.auditDraw(audit.seed, node) < p.terms.auditRate ? operator : address(0);
     }
 
     /// @dev The validators drawn for a slot: of the live seats, none of the worker's own operator.
     function _drawnPlaces(uint256 poolId, uint256 round, address node) private view returns (uint256) {
-        (bool audited, address operator) = _isAudited(poolId, round, node);
-        if (!audited) return 0;
+        address operator = _operatorOfAudited(poolId, round, node);
+        if (operator == address(0)) return 0;
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
         SeatLib.Draw memory draw = SeatLib.Draw({
@@ -515,14 +500,14 @@ contract Court is ICourt {
         if (paid != 0) rewards.credit(poolId, p.seats.seats[place].operator, paid);
     }
 
-    /// @dev INVARIANT: a final round's unused verdict reserve is released exactly once, after the last payment from it. A
-    /// round out of the ring without a trace here had no open case when its place was reused, which released it.
+    /// @dev INVARIANT: a final round's unused verdict reserve is released exactly once, after the last payment from it.
+    /// A round out of the ring without a trace here had no open case when its place was reused, which released it.
     function _releaseIfDone(uint256 poolId, uint256 round) private returns (uint256 released) {
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
         AuditWord word = audit.word;
         if (!word.isOf(round)) {
-            if (!_hasReserve(poolId, round)) return 0;
+            if (!_auditTerms(poolId, round).reserved) return 0;
             audit = p.audits.claim(round);
             word = AuditWordLib.create(round);
         }
@@ -533,24 +518,18 @@ contract Court is ICourt {
         if (released != 0) rewards.release(poolId, released);
     }
 
-    /// @dev Whether the ledger has set something aside for the verdicts of a round that nobody judged. Not for the
-    /// confirm-only round, the one that is closed without a poster.
-    function _hasReserve(uint256 poolId, uint256 round) private view returns (bool) {
-        IRoundLedger.Round memory r = ledger.round(poolId, round);
-        return r.exists && (r.closedAt == 0 || r.poster != address(0));
-    }
-
     // ---------------------------------------------------------------------------------------------- internal: cases
 
     function _case(uint256 caseId) private view returns (CaseLib.Case storage c) {
-        require(caseId != 0 && caseId <= caseCount, UnknownCase(caseId));
         c = _cases[caseId];
+        require(c.node != address(0), UnknownCase(caseId)); // cheaper than a look at `caseCount`
     }
 
     function _requireJuror(CaseLib.Case storage c) private view returns (uint256 place) {
-        SeatWord word = _pools[c.poolId].seats.wordOfSeated(msg.sender);
+        SeatWord word = _pools[c.poolId].seats.wordOf[msg.sender];
         place = word.place();
-        require(c.jury().seats & (1 << place) != 0, NotJuror(msg.sender));
+        bool drawn = c.jury().seats & (1 << place) != 0;
+        require(drawn && word.has(SeatWordLib.SEATED), NotJuror(msg.sender));
     }
 
     /// @dev Who answers for the side that an outcome goes against.
@@ -642,13 +621,9 @@ contract Court is ICourt {
         if (status == CaseStatus.Convicted) slashed = _slashWorker(c, word);
         else if (status == CaseStatus.Acquitted) slashed = _slashAccuser(c, word);
         emit CaseResolved(
-            caseId,
-            status,
-            uint16(word.get(CaseWordLib.GUILTY)),
-            uint16(word.get(CaseWordLib.INNOCENT)),
-            slashed
+            caseId, status, uint16(word.get(CaseWordLib.GUILTY)), uint16(word.get(CaseWordLib.INNOCENT)), slashed
         );
-        if (word.get(CaseWordLib.LEVEL) != 0) _endAppeals(caseId, word, status);
+        _endAppeals(caseId, word, status);
 
         // 2. The slot's pay, the operator's withdrawals and the round's reserve go on.
         stakeManager.caseClosed(c.operator);
@@ -663,8 +638,8 @@ contract Court is ICourt {
         return _slash(c.operator, ledger.lockId(poolId, c.node), amount, _loser(c, false), t.finderFee);
     }
 
-    /// @dev Who said "withheld" may have been right when saying it: a worker may answer by serving the jury. So that costs
-    /// what any overturned verdict costs; a mismatch that was none is a false accusation.
+    /// @dev Who said "withheld" may have been right when saying it: a worker may answer by serving the jury. So that
+    /// costs what any overturned verdict costs; a mismatch that was none is a false accusation.
     function _slashAccuser(CaseLib.Case storage c, CaseWord word) private returns (uint256) {
         CourtTerms storage t = _pools[c.poolId].terms;
         uint256 amount = word.fault() == Outcome.Withheld ? t.slashOverturned : t.slashFalseAccusation;
@@ -675,9 +650,9 @@ contract Court is ICourt {
     function _endAppeals(uint256 caseId, CaseWord word, CaseStatus status) private {
         CaseLib.Case storage c = _cases[caseId];
         uint256 bond = _pools[c.poolId].terms.appealBond;
-        for (uint256 i; i < 2 * CaseLib.TOP; ++i) {
-            (uint256 level, bool guilty) = (i / 2, i % 2 == 0);
-            if (!word.has(CaseWordLib.appealOf(level, guilty))) continue;
+        for (uint256 level; level < word.get(CaseWordLib.LEVEL); ++level) {
+            bool guilty = word.has(CaseWordLib.appealOf(level, true));
+            if (!guilty && !word.has(CaseWordLib.appealOf(level, false))) continue;
             address appellant = _loser(c, guilty);
             bool won = status != (guilty ? CaseStatus.Convicted : CaseStatus.Acquitted);
             emit AppealEnded(caseId, appellant, won);

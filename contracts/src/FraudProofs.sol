@@ -23,9 +23,11 @@ contract FraudProofs is IFraudProofs {
         bytes32 resultRoot;
         bytes32 accumulator;
         uint256 revealed;
-        uint256 chunk;
-        uint256 chunkSiblings; // bytes
         OuterRule rule;
+        uint256 chunk; // the one that has the leaf
+        uint256 page; // the leaf's place in it
+        ChunkLib.Shape shape;
+        uint256 chunkSiblings; // bytes
     }
 
     IPools public immutable pools;
@@ -108,7 +110,8 @@ contract FraudProofs is IFraudProofs {
 
         facts.rule = pools.outerRule(leaf.poolId);
         require(leaf.index < OuterLib.leafCount(facts.rule), BadProof("index"));
-        facts.chunk = ChunkLib.chunkOf(facts.rule, leaf.index);
+        (facts.chunk, facts.page) = ChunkLib.chunkOf(facts.rule, leaf.index);
+        facts.shape = ChunkLib.shapeOf(facts.rule, facts.chunk);
         facts.chunkSiblings = TreeLib.SUM_SIBLING * TreeLib.depthOf(ChunkLib.chunkCount(facts.rule));
     }
 
@@ -146,47 +149,54 @@ contract FraudProofs is IFraudProofs {
             Contribution calldata reveal = reveals[i];
             progress.accumulator = _accumulate(progress.accumulator, reveal);
             ++progress.revealed;
-            if (reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node)) {
+            bool counts = reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node);
+            if (counts && leaf.malformed == address(0)) {
+                _requireChunk(facts, reveal);
                 _count(progress, facts, leaf, reveal);
+            } else if (counts && leaf.malformed == reveal.node) {
+                _requireChunk(facts, reveal);
+                progress.malformed = !ChunkLib.isWellFormed(facts.shape, reveal.chunk);
             } else {
                 require(reveal.chunk.length == 0 && reveal.siblings.length == 0, BadProof("chunk"));
             }
         }
     }
 
+    /// @dev The chunk is the one of the revealed update at the leaf.
+    function _requireChunk(Facts memory facts, Contribution calldata reveal) private view {
+        bytes calldata siblings = reveal.siblings;
+        require(siblings.length == facts.chunkSiblings, BadProof("siblings"));
+        bytes32 hash = TreeLib.leafHashOf(reveal.chunk);
+        bytes32 root = TreeLib.sumRootOf(hash, reveal.squares, facts.chunk, siblings);
+        require(root == reveal.updateRoot, BadProof("update"));
+    }
+
     /// @dev Adds one update that counts.
     function _count(Progress memory progress, Facts memory facts, Leaf calldata leaf, Contribution calldata reveal)
         private
-        view
+        pure
     {
-        require(reveal.siblings.length == facts.chunkSiblings, BadProof("siblings"));
-        bytes32 hash = TreeLib.leafHash(reveal.chunk);
-        bytes32 root = TreeLib.sumRootOf(hash, reveal.squares, facts.chunk, reveal.siblings);
-        require(root == reveal.updateRoot, BadProof("update"));
-
+        (uint256 norm, uint256 median, uint256 width) = (reveal.norm, leaf.median, reveal.width);
         ++progress.counted;
-        if (reveal.norm < leaf.median) ++progress.below;
-        if (reveal.norm <= leaf.median) ++progress.upTo;
-        progress.totalWidth += reveal.width;
-        require(progress.totalWidth <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
+        if (norm < median) ++progress.below;
+        if (norm <= median) ++progress.upTo;
+        width += progress.totalWidth;
+        require(width <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
+        progress.totalWidth = uint32(width);
 
-        if (progress.malformed) return;
-        uint256 weight = reveal.width * OuterLib.factor(reveal.norm, leaf.median);
-        if (!ChunkLib.addTo(progress.sums, facts.rule, leaf.index, reveal.chunk, weight)) {
-            progress.malformed = true;
-            int64[256] memory none;
-            progress.sums = none;
-        }
+        uint256 weight = reveal.width * OuterLib.factor(norm, median);
+        ChunkLib.addTo(progress.sums, facts.shape, facts.page, reveal.chunk, weight);
     }
 
     /// @dev All reveals are in. A close that counts a malformed update is wrong whatever its root: what such an update
-    /// decodes to is nowhere defined. Otherwise the leaf decides.
+    /// decodes to is nowhere defined. Where none is named, the leaf decides.
     function _conclude(Progress memory progress, Facts memory facts, Leaf calldata leaf, address[] calldata excluded)
         private
     {
         bool complete = progress.accumulator == facts.accumulator && progress.revealed == facts.revealed;
         require(complete, BadProof("reveals"));
-        require(progress.malformed || _isWrong(progress, facts, leaf), NothingWrong());
+        bool isWrong = leaf.malformed == address(0) ? _isWrong(progress, facts, leaf) : progress.malformed;
+        require(isWrong, NothingWrong());
 
         uint256 slashed =
             ledger.disprove(leaf.poolId, leaf.round, excluded, msg.sender, pools.courtTerms(leaf.poolId).finderFee);
@@ -194,11 +204,11 @@ contract FraudProofs is IFraudProofs {
     }
 
     /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, nothing may change.
-    function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private pure returns (bool) {
+    function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private view returns (bool) {
         uint256 depth = TreeLib.depthOf(OuterLib.leafCount(facts.rule));
         require(leaf.beforeSiblings.length == depth && leaf.afterSiblings.length == depth, BadProof("siblings"));
         require(leaf.before.length == OuterLib.leafBytes(facts.rule), BadProof("before"));
-        bytes32 expected = TreeLib.leafHash(leaf.before);
+        bytes32 expected = TreeLib.leafHashOf(leaf.before);
         bytes32 startRoot = TreeLib.rootOf(expected, leaf.index, leaf.beforeSiblings);
         require(startRoot == facts.startRoot, BadProof("before"));
         bytes32 resultRoot = TreeLib.rootOf(leaf.afterHash, leaf.index, leaf.afterSiblings);
@@ -262,8 +272,8 @@ contract FraudProofs is IFraudProofs {
             require(norm.chunk.length == 0, BadProof("chunk"));
             return false;
         }
-        require(TreeLib.leafHash(norm.chunk) == hash, BadProof("chunk"));
-        (bool wellFormed, uint256 squares) = ChunkLib.squaresOf(rule, index, norm.chunk);
-        return !wellFormed || squares != sum;
+        require(TreeLib.leafHashOf(norm.chunk) == hash, BadProof("chunk"));
+        ChunkLib.Shape memory shape = ChunkLib.shapeOf(rule, index);
+        return !ChunkLib.isWellFormed(shape, norm.chunk) || ChunkLib.squaresOf(shape, norm.chunk) != sum;
     }
 }

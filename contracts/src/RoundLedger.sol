@@ -403,7 +403,9 @@ contract RoundLedger is IRoundLedger {
             seedBlock: r.seedBlock,
             revealed: uint32(kept.count(PoolWordLib.REVEALED)),
             seats: uint32(kept.count(PoolWordLib.SEATS)),
-            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS))
+            liveSeats: uint32(kept.count(PoolWordLib.LIVE_SEATS)),
+            // Only the confirm-only round is closed without a poster.
+            reserved: !p.isClosed(number) || r.poster != address(0)
         });
     }
 
@@ -416,16 +418,32 @@ contract RoundLedger is IRoundLedger {
         PoolState storage p = _pools[poolId];
         MemberState storage m = p.member[node];
         Record pending = m.pending;
-        if (pending.isOf(number)) {
-            (status, width, commitment) = (RecordStatus.Committed, uint16(pending.width()), pending.hash());
-        }
-        uint256 entry = p.inRing(number) ? m.word.entryOf(number) : 0;
+        if (pending.isOf(number)) (width, commitment) = (uint16(pending.width()), pending.hash());
+        if (!p.inRing(number)) return (status, width, commitment);
+        // Revealed on time and without an entry: settled, or of the confirm-only round.
+        if (width != 0 && m.word.lastRevealed() != number + 1) status = RecordStatus.Committed;
+        uint256 entry = m.word.entryOf(number);
         if (entry == 0) return (status, width, commitment);
         width = uint16(MemberWordLib.widthOf(entry));
         if (!p.startedRight(number, node, entry)) status = RecordStatus.Outvoted;
         else if (entry & MemberWordLib.CONTESTED != 0) status = RecordStatus.Contested;
         else if (entry & MemberWordLib.EXCLUDED != 0) status = RecordStatus.Excluded;
         else status = RecordStatus.Revealed;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function slotOf(uint256 poolId, uint256 number, address node)
+        external
+        view
+        returns (address operator, uint32 activeFrom)
+    {
+        PoolState storage p = _pools[poolId];
+        MemberState storage m = p.member[node];
+        MemberWord word = m.word;
+        uint256 entry = p.inRing(number) ? word.entryOf(number) : 0;
+        if (entry != 0 && p.startedRight(number, node, entry)) {
+            (operator, activeFrom) = (m.operator, uint32(word.activeFrom()));
+        }
     }
 
     /// @inheritdoc IRoundLedger
@@ -552,12 +570,17 @@ contract RoundLedger is IRoundLedger {
         emit ClosePunished(poolId, number, poster, slashed);
     }
 
-    /// @dev Settles what is final and uncontested of a node's work.
+    /// @dev Settles what is final, decided and uncontested of a node's work.
     function _settle(PoolState storage p, uint256 poolId, address node) private returns (uint256 paid) {
-        MemberWord word = p.member[node].word;
+        MemberState storage m = p.member[node];
+        if (m.contests != 0) return 0; // a conviction would forfeit it
+        MemberWord word = m.word;
         uint256 over; // one bit per place
         for (uint256 place; place < RING && word.hasHistory(); ++place) {
-            if (word.entry(place) != 0 && _isOver(p, poolId, word.roundOfEntry(place))) over |= 1 << place;
+            uint256 entry = word.entry(place);
+            if (entry == 0) continue;
+            uint256 number = word.roundOfEntry(place);
+            if (_isOver(p, poolId, number) && !p.isUndecided(number, entry)) over |= 1 << place;
         }
         (uint256 payable_, uint256 forfeited, uint256 all) = p.settle(node, over);
         if (all != 0) paid = _pay(p, poolId, node, payable_, forfeited, all);

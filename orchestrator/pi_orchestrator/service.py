@@ -10,8 +10,9 @@ import logging
 import time
 from dataclasses import asdict
 
-from pi_sdk import TOKEN, ChainError, Client, ContractError, PiError
+from pi_sdk import ChainError, Client, ContractError, PiError
 from pi_sdk.eventlog import EventLog
+from pi_sdk.types import TOKEN
 
 from .aggregate import Aggregator, Falsify
 from .blobs import BlobStore
@@ -44,7 +45,7 @@ _RETRY = 0.5  # seconds until a refused or waiting action is tried again
 _RETRY_AFTER_FAULT = 5.0  # the same after something that waiting alone does not mend
 _SETTLED = {
     ReportMiss: ("NothingMissed", "NotMember", "UnknownRound"),
-    CaptureSeed: ("NothingToJudge", "UnknownRound"),
+    CaptureSeed: ("NothingToJudge", "WrongPhase"),
     PunishClose: ("NotPunishable",),
 }
 """Refusals after which there is nothing left to do."""

@@ -29,11 +29,21 @@ if TYPE_CHECKING:
         WrongNetwork,
     )
     from .eventlog import EventLog, read_events
-    from .networks import NETWORKS, Deployment, Network, derived_key, dev_key, get_network, local_deployment
+    from .networks import (
+        NETWORKS,
+        Deployment,
+        DeploymentRecord,
+        Network,
+        derived_key,
+        dev_key,
+        get_network,
+        local_deployment,
+    )
     from .results import (
         BudgetInfo,
         CaseInfo,
         Event,
+        ExitState,
         MemberInfo,
         PoolInfo,
         Receipt,
@@ -45,7 +55,17 @@ if TYPE_CHECKING:
         VerdictRoundInfo,
     )
     from .store import HttpStore, LocalStore, MultiStore, Store
-    from .types import CaseStatus, Outcome, Phase, PoolParams, RecordStatus, Reveal, RunSpec
+    from .types import (
+        CaseStatus,
+        Invite,
+        Outcome,
+        OuterRule,
+        Phase,
+        PoolParams,
+        RecordStatus,
+        Reveal,
+        RunSpec,
+    )
 
 _HOMES = {
     "accounts": "load_account node_key",
@@ -54,11 +74,12 @@ _HOMES = {
         MalformedArtifact NotFound PiError SpecMismatch StoreError ToolMissing TransactionFailed UploadRefused
         UsageError WrongNetwork""",
     "eventlog": "EventLog read_events",
-    "networks": "NETWORKS Deployment Network derived_key dev_key get_network local_deployment",
-    "results": """BudgetInfo CaseInfo Event MemberInfo PoolInfo Receipt RecordInfo RoundInfo SeatInfo
-    StakeAccount Verdict VerdictRoundInfo""",
+    "networks": """NETWORKS Deployment DeploymentRecord Network derived_key dev_key get_network
+        local_deployment""",
+    "results": """BudgetInfo CaseInfo Event ExitState MemberInfo PoolInfo Receipt RecordInfo RoundInfo
+        SeatInfo StakeAccount Verdict VerdictRoundInfo""",
     "store": "HttpStore LocalStore MultiStore Store",
-    "types": "CaseStatus Outcome Phase PoolParams RecordStatus Reveal RunSpec",
+    "types": "CaseStatus Invite Outcome OuterRule Phase PoolParams RecordStatus Reveal RunSpec",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -75,10 +96,13 @@ __all__ = [  # noqa: F822 - loaded by __getattr__; tests/sdk/test_package.py com
     "ConfigError",
     "ContractError",
     "Deployment",
+    "DeploymentRecord",
     "Event",
     "EventLog",
+    "ExitState",
     "HttpStore",
     "InsufficientFunds",
+    "Invite",
     "LocalStore",
     "MalformedArtifact",
     "MemberInfo",
@@ -86,6 +110,7 @@ __all__ = [  # noqa: F822 - loaded by __getattr__; tests/sdk/test_package.py com
     "Network",
     "NotFound",
     "Outcome",
+    "OuterRule",
     "Phase",
     "PiError",
     "PoolInfo",

@@ -64,6 +64,7 @@ _HINTS = {
     "InviteExpired": "ask the pool's creator for a new invite",
     "InviteUsed": "an invite works once: ask the pool's creator for another",
     "AlreadyRevoked": "this node key was given up; use a new node key",
+    "BadParams": "contracts/src/libraries/ParamsLib.sol says what a pool may choose",
     "BondMissing": "lock the pool's close bond first: Client.post_bond",
     "NotPunishable": "this close was not overruled, or its bond was taken already",
     "TooLate": "the time to disprove this close is over",

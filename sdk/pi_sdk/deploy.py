@@ -205,13 +205,14 @@ def _node(network: str, rpc_url: str | None) -> Iterator["Client | None"]:
 
 def _simulate(plan: "Plan", chain_id: int) -> list[int]:
     """Gas of each creation, measured on a chain that lives as long as this call, as `plan.deployer`."""
+    from .chain import decode_revert
     from .processes import Processes, accepts, free_port
-    from .rpc import Rpc
+    from .rpc import Rpc, RpcError
     from .tools import anvil_path
 
     anvil, port = anvil_path(), free_port()
     with tempfile.TemporaryDirectory() as logs, Processes(Path(logs)) as processes:
-        options = ["--port", str(port), "--chain-id", str(chain_id), "--hardfork", "prague", "--quiet"]
+        options = ["--port", str(port), "--chain-id", str(chain_id), "--hardfork", "prague", "--no-mining"]
         process = processes.start("anvil", [anvil, *options])
         processes.wait_ready(process, lambda: accepts(port))
         rpc = Rpc(f"http://127.0.0.1:{port}")
@@ -220,7 +221,15 @@ def _simulate(plan: "Plan", chain_id: int) -> list[int]:
         rpc.call("anvil_setNonce", plan.deployer, hex(plan.nonce))
 
         def send(call: "Call") -> dict:
-            tx = rpc.call("eth_sendTransaction", {"from": plan.deployer, "data": "0x" + call.data.hex()})
+            request = {"from": plan.deployer, "data": "0x" + call.data.hex()}
+            try:
+                gas = rpc.call("eth_estimateGas", request)
+            except RpcError as error:
+                if error.data is None or len(error.data) < 10:
+                    raise
+                raise decode_revert(bytes.fromhex(error.data[2:])) from error
+            tx = rpc.call("eth_sendTransaction", {**request, "gas": gas})
+            rpc.call("evm_mine")
             return rpc.call("eth_getTransactionReceipt", tx)
 
         used = [int(receipt["gasUsed"], 16) for _, receipt in plan.carry_out(send)]

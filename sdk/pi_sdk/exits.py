@@ -5,7 +5,7 @@ from .court import CourtCalls
 from .pools import PoolCalls
 from .results import CaseInfo, ExitState, MemberInfo, PoolInfo, SeatInfo
 from .rounds import RoundCalls
-from .types import RING, PoolParams
+from .types import RING, PoolParams, RecordStatus
 
 
 class ExitCalls(PoolCalls, RoundCalls, CourtCalls):
@@ -21,8 +21,10 @@ class ExitCalls(PoolCalls, RoundCalls, CourtCalls):
         if operator is not None:
             worker_lock = self.lock_of(operator, self.worker_lock_id(pool_id, node))
             seat_lock = self.lock_of(operator, self.seat_lock_id(pool_id, node))
-        pending = self._pending(pool, member, seat)
+        pending, unsettled = self._pending(pool, member, seat), self._unsettled(pool, node)
         cases = self._cases(pool_id, node)
+        ends = [self.now(), *(_case_end(case, params) for case in cases.values())]
+        over = max([*ends, *(self._over_by(pool, params, number) for number in pending)])
         return ExitState(
             operator=operator,
             member=member,
@@ -32,11 +34,14 @@ class ExitCalls(PoolCalls, RoundCalls, CourtCalls):
             seat_lock=seat_lock,
             pending_rounds=tuple(pending),
             open_cases=tuple(cases),
-            unlocks_by=None
-            if is_in or not worker_lock + seat_lock
-            else self._unlocks_by(pool, params, pending, list(cases.values()))
             # for a while after the end of a round or a case, a seat's silence or wrong vote can be reported
-            + (params.appeal_window if seat_lock else 0),
+            unlocks_by=over + (params.appeal_window if seat_lock else 0)
+            if worker_lock + seat_lock and not is_in
+            else None,
+            unsettled_rounds=tuple(unsettled),
+            settles_by=max([*ends, *(self._settled_by(pool, params, n) for n in unsettled)])
+            if unsettled
+            else None,
             accrued_slots=member.accrued if member else 0,
             earned=self.earned(operator) if operator else 0,
             stake=self.stake_account(operator) if operator else None,
@@ -70,21 +75,29 @@ class ExitCalls(PoolCalls, RoundCalls, CourtCalls):
                 break
         return found
 
-    def _unlocks_by(
-        self, pool: PoolInfo, params: PoolParams, pending: list[int], cases: list[CaseInfo]
-    ) -> int:
-        """The latest end of these rounds, of cases that may still be opened about them, and of these
-        cases."""
-        ends = [self.now(), *(_case_end(case, params) for case in cases)]
-        for number in pending:
-            round_ = self.round(pool.id, number)
-            sealed = round_.sealed_at or round_.reveal_deadline
-            if pool.last and number + 1 == pool.next_round:
-                ends.append(sealed)  # the confirm-only round: nothing to close, nothing to judge
-                continue
-            judged = sealed + params.verdict_window + params.verdict_reveal_window + params.case_seconds()
-            ends.append(max(sealed + params.grace_window, judged))
-        return max(ends)
+    def _unsettled(self, pool: PoolInfo, node: str) -> list[int]:
+        numbers = range(max(0, pool.next_round - RING), pool.next_round)
+        paid = (RecordStatus.REVEALED, RecordStatus.CONTESTED)
+        return [n for n in numbers if self.record(pool.id, n, node).status in paid]
+
+    def _over_by(self, pool: PoolInfo, params: PoolParams, number: int) -> int:
+        """The latest end of a round and of any case that may still be opened about it."""
+        round_ = self.round(pool.id, number)
+        sealed = round_.sealed_at or round_.reveal_deadline
+        if pool.last and number + 1 == pool.next_round:
+            return sealed  # the confirm-only round: nothing to close, nothing to judge
+        judged = sealed + params.verdict_window + params.verdict_reveal_window + params.case_seconds()
+        return max(sealed + params.grace_window, judged)
+
+    def _settled_by(self, pool: PoolInfo, params: PoolParams, number: int) -> int:
+        """The latest moment from which a round's pay can be settled: it is over, and, where no round follows,
+        its close can no longer be disproved."""
+        over = 0 if self._is_over(pool, number) else self._over_by(pool, params, number)
+        if number + 1 < pool.next_round:
+            return over
+        round_ = self.round(pool.id, number)
+        closed = round_.closed_at or (round_.sealed_at or round_.reveal_deadline) + params.grace_window
+        return max(over, closed + params.grace_window + params.verdict_window + 1)
 
 
 def _case_end(case: CaseInfo, params: PoolParams) -> int:

@@ -5,7 +5,7 @@ from eth_account.messages import encode_typed_data
 from .base import ZERO_ADDRESS, checksum
 from .codec import invite as invite_message
 from .codec import run_spec_hash
-from .errors import NotFound
+from .errors import NotFound, UsageError
 from .results import BudgetInfo, MemberInfo, PoolInfo, Receipt
 from .stakes import StakeCalls
 from .types import NO_INVITE, Invite, OuterRule, PoolParams, RunSpec
@@ -27,13 +27,20 @@ class PoolCalls(StakeCalls):
         requirements_url: str = "",
         invite_signer: str | None = None,
     ) -> int:
-        """Creates a pool and returns its id. `SpecMismatch` when spec and params disagree.
+        """Creates a pool and returns its id. `SpecMismatch` when spec and params disagree, `UsageError` when
+        the windows outlast the unbonding time.
 
         The spec's canonical JSON, its shards and its first checkpoint must be put into the store at
         `store_url`: the store lets the pool's creator do so from now on. `requirements_url` is where workers
         read what else the pool asks for. With an `invite_signer` only operators with its invite may join.
         """
         params.check(spec)
+        needed, limit = params.total_windows(), self.unbonding_time()
+        if needed > limit:
+            raise UsageError(
+                f"the pool's windows take {needed} s together, but stakes unbond after {limit} s",
+                "shorten the windows",
+            )
         new_pool = (
             params.to_abi(),
             OuterRule.from_spec(spec).to_abi(),

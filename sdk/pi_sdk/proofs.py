@@ -1,6 +1,6 @@
 """`Client`: proofs that a posted result or a revealed norm is wrong. They are built from files
-(`pi_train/fraud.py`), as plain tuples in the order of the structs in `interfaces/IFraudProofs.sol`; these calls
-only carry them to the contract."""
+(`pi_train/fraud.py`), as plain tuples in the order of the structs in `interfaces/IFraudProofs.sol`; these
+calls only carry them to the contract."""
 
 from collections.abc import Sequence
 

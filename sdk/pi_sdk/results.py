@@ -226,8 +226,12 @@ class ExitState(Model):
     unlocks_by: int | None
     """When the locks can be released at the latest, if somebody makes every call that is due; None while
     the node is in, or where nothing is locked."""
+    unsettled_rounds: tuple[int, ...]
+    """Rounds whose pay is not decided or not settled yet."""
+    settles_by: int | None
+    """When `settle` credits the last of them at the latest; None where there are none."""
     accrued_slots: int
-    """Slots that the next `settle` credits."""
+    """Slots that the next `settle` credits in any case."""
     earned: int
     """Pay that `claim` gives now."""
     stake: StakeAccount | None

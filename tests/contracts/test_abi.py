@@ -1,5 +1,5 @@
 """The ABIs and bytecodes in the Python package are what the Solidity sources give, by two roads: forge, and
-py-solc-x on the standard-JSON input that forge made."""
+py-solc-x on the standard-JSON input that verifies a deployment."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import solcx
+from pi_sdk.deployment import standard_input
 from pi_sdk.tools import forge_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,53 +24,23 @@ RUNTIME_LIMIT = 24_576
 
 @cache
 def build() -> Path:
-    """Compiles afresh, beside the developer's own build; returns the folder of forge's build infos."""
-    infos = ROOT / "contracts" / "cache" / "abi-test"
-    for old in infos.glob("*.json"):
-        old.unlink()
-    command = [
-        str(forge_path()),
-        "build",
-        "--root",
-        str(ROOT),
-        "--skip",
-        "test",
-        "script",
-        "--force",
-        "--build-info",
-    ]
-    command += [
-        "--build-info-path",
-        str(infos),
-        "--out",
-        str(infos / "out"),
-        "--cache-path",
-        str(infos / "cache"),
-    ]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return infos
+    """Compiles afresh, beside the developer's own build; returns forge's folder of artifacts."""
+    place = ROOT / "contracts" / "cache" / "abi-test"
+    command = [forge_path(), "build", "--root", ROOT, "contracts/src", "--force"]
+    command += ["--out", place / "out", "--cache-path", place / "cache"]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    return place / "out"
 
 
 def packaged(name: str) -> dict[str, Any]:
     return json.loads((export_abi.TARGET / f"{name}.json").read_text())
 
 
-@cache
-def recompiled() -> dict[str, Any]:
-    """py-solc-x's output for forge's input: "source:Name" -> abi and bytecode."""
-    (info,) = build().glob("*.json")
-    forged = json.loads(info.read_text())["input"]
-    standard = {key: forged[key] for key in ("language", "sources", "settings")}  # the rest is forge's own
-    standard["settings"]["outputSelection"] = {"*": {"*": ["abi", "evm.bytecode.object"]}}
-    out = solcx.compile_standard(standard, solc_binary=ROOT / "tools" / "solc")
-    return {name: one for file in out["contracts"].values() for name, one in file.items()}
-
-
 @pytest.mark.parametrize("name", export_abi.CONTRACTS)
 def test_package_data_is_what_forge_builds(name: str):
-    built = json.loads((build() / "out" / f"{name}.sol" / f"{name}.json").read_text())
+    built = json.loads((build() / f"{name}.sol" / f"{name}.json").read_text())
     hint = "contracts changed: run python tools/export_abi.py"
-    assert packaged(name) == {"abi": built["abi"], "bytecode": built["bytecode"]["object"]}, hint
+    assert packaged(name) == export_abi.packaged(built), hint
     size = len(built["deployedBytecode"]["object"]) // 2 - 1
     assert size <= RUNTIME_LIMIT, f"{name} has {size} bytes"
 
@@ -79,10 +50,24 @@ def by_text(abi: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", export_abi.CONTRACTS)
-def test_package_data_is_what_solcx_builds(name: str):
-    compiled = recompiled()[name]
+def test_package_data_is_what_the_verification_input_gives(name: str):
+    """What `pi deploy` writes out for block explorers, compiled by py-solc-x."""
+    source = f"contracts/src/{name}.sol"
+    given = standard_input(name, ROOT)
+    # the same input, but only the output that is compared
+    given["settings"]["outputSelection"] = {source: {name: ["abi", "evm.bytecode.object"]}}
+    out = solcx.compile_standard(given, solc_binary=ROOT / "tools" / "solc")
+    compiled = out["contracts"][source][name]
     assert by_text(packaged(name)["abi"]) == by_text(compiled["abi"])  # forge has an order of its own
     assert packaged(name)["bytecode"] == "0x" + compiled["evm"]["bytecode"]["object"]
+
+
+def test_all_contracts_are_compiled_alike():
+    compilers = [packaged(name)["compiler"] for name in export_abi.CONTRACTS]
+    assert all(
+        (c["version"], c["settings"]) == (compilers[0]["version"], compilers[0]["settings"])
+        for c in compilers
+    )
 
 
 def test_package_has_these_contracts_and_no_others():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pi_sdk.chain import CONTRACTS
 from pi_sdk.recorder import Tail
 
 from .conftest import PI, processes_of
@@ -72,10 +73,10 @@ def check_schema(summary: dict) -> None:
         assert set(v) == {"address", "votes", "earned", "slashed"}
     chain = summary["chain"]
     assert chain["chain_id"] == 31337
-    assert set(chain["contracts"]) == {"token", "registry", "stakes", "rewards", "ledger", "court"}
+    assert set(chain["contracts"]) == set(CONTRACTS.values()) and len(CONTRACTS) == 8
     for name in ("commit", "reveal", "commit_verdicts", "reveal_verdicts"):
         assert set(chain["gas"][name]) == {"first", "steady"} and chain["gas"][name]["first"] > 21_000
-    for name in ("open", "close", "join", "take_seat"):
+    for name in ("open", "close", "join", "take_seat", "post_bond"):
         assert chain["gas"][name] > 21_000
     assert {"funded", "paid", "unpaid", "slashed_to", "conserved"} <= set(summary["money"])
     assert set(summary["loss"]) == {"first", "last", "unigram_entropy"}

@@ -18,7 +18,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
     with anvil(tmp_path_factory.mktemp("chain"), 0.1) as running:
         account = load_account(private_key=dev_key(0), chain_id=31337)
         with Client("local", account, rpc_url=running.url, poll=0.05) as client:
-            client.deploy()
+            client.deploy(unbonding_time=3600)
         yield running
 
 

@@ -106,12 +106,27 @@ class Worker:
         opened = self.opened[number][0]
         self.client.commit(pool, self.client.commitment(pool, number, self.node.address, opened))
 
+    def confirm(self, pool: int, number: int, start: bytes, width: int = 1) -> None:
+        """Commits to the confirm-only round: a root, and no work."""
+        opened = Reveal(
+            salt=os.urandom(32),
+            start_root=start,
+            update_root=ZERO,
+            trace_root=ZERO,
+            state_in=ZERO,
+            state_out=ZERO,
+            norm=0,
+            width=width,
+        )
+        self.opened[number] = (opened, b"")
+        self.client.commit(pool, self.client.commitment(pool, number, self.node.address, opened))
+
     def reveal(self, pool: int, number: int, *, upload: bool = True, locations: str = "") -> None:
         opened, data = self.opened[number]
-        if upload:
+        if upload and data:
             assert self.store is not None
             self.store.put(data)
-        self.client.reveal(pool, opened, sha256(data).hex(), locations)
+        self.client.reveal(pool, opened, sha256(data).hex() if data else "00" * 32, locations)
 
     def update(self, spec: RunSpec, number: int) -> UpdateFile:
         return UpdateFile(spec.codec, self.opened[number][1], N)

@@ -18,7 +18,7 @@ from eth_account.signers.local import LocalAccount
 from pi_orchestrator.aggregate import Aggregator
 from pi_orchestrator.blobs import BlobStore, OverQuota, Reason
 from pi_orchestrator.db import Database
-from pi_orchestrator.state import Pool
+from pi_orchestrator.model import Pool
 from pi_sdk import HttpStore, MalformedArtifact, SpecMismatch, UploadRefused, dev_key
 from pi_sdk.codec import canonical_json, run_spec_hash, sha256, upload_message
 from process import Process

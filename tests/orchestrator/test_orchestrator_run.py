@@ -77,9 +77,14 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
     with closing(HttpStore(process.url, dev_account(0), 31337, pool)) as store:
         for blob in (tmp_path / "artifacts").glob("*/*"):
             store.put(blob.read_bytes())
+    # Nor before it has its close bond; the log says how much is missing.
+    until(lambda: "100 tokens are missing" in process.log.read_text(), "the orchestrator to ask for its bond")
+    creator.mint(dev_account(1).address, 150 * 10**18)
     root = bytes.fromhex(spec.genesis_root)
     assert wait_for(creator, "RoundOpened", pool, 0)["start_root"] == root
-    assert process.log.read_text().count("not in the store yet") == 1
+    waited = [line[9:] for line in process.log.read_text().splitlines() if "not in the store yet" in line]
+    assert len(set(waited)) == len(waited), "what does not change is said once"
+    assert creator.bond_of(pool, dev_account(1).address) == params.close_bond
 
     # 2. Round 0: alice is right, bob's file is malformed, carol commits and stays away.
     alice.commit(pool, 0, spec, root)
@@ -149,19 +154,38 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
         closed = wait_for(creator, "RoundClosed", pool, 2)
     checkpoint = outer_step(spec, checkpoint, [(alice.update(spec, 2), 1)])
     assert closed["root"] == checkpoint.root() == creator.pool(pool).checkpoint_root
-    assert creator.pool(pool).ended
 
-    # 6. What is left comes to its end too.
+    # 6. The confirm-only round: no training, no close; its seal ends the pool.
+    assert wait_for(creator, "RoundOpened", pool, 3)["start_root"] == checkpoint.root()
+    assert creator.pool(pool).last and not creator.pool(pool).ended
+    for person, width in ((alice, 1), (bob, 1), (dave, 2)):
+        person.confirm(pool, 3, checkpoint.root(), width)
+    for person in (alice, bob, dave):
+        person.reveal(pool, 3)
+    assert creator.pool(pool).ended
+    assert not creator.events(pool_id=pool, names=["CloseOverruled"])
+
+    # 7. What is left comes to its end too: every jury of the case sleeps, and the bond comes back.
     wait_for(creator, "SeedCaptured", pool, 2)
-    chain.mine(seconds=2 * WINDOW + 2)
-    until(lambda: creator.case(case).status != CaseStatus.OPEN, "the case to be resolved")
-    until(lambda: all(creator.is_final(pool, r) for r in range(ROUNDS)), "the verdicts to end")
+
+    def resolved() -> bool:
+        chain.mine(seconds=2 * WINDOW + 2)
+        return not creator.case(case).is_open
+
+    until(resolved, "the case to be resolved")
+    assert creator.case(case).status == CaseStatus.HUNG
+    until(lambda: all(creator.is_final(pool, r) for r in range(ROUNDS + 1)), "the verdicts to end")
+    until(lambda: not creator.bond_of(pool, dev_account(1).address), "the bond to come back", 60)
     with closing(HttpStore(process.url)) as store:
         assert store.get(closed["checkpoint_file"].hex(), 1 << 20) == checkpoint.to_bytes()
     until(lambda: all(r["final"] for r in history(process, pool)), "the orchestrator to see that")
     shown = history(process, pool)
-    assert [r["included"] for r in shown] == [[alice.node.address]] * 3
-    assert [set(r["excluded"].values()) for r in shown] == [{"malformed"}, {"wrong norm"}, {"unavailable"}]
+    assert [r["included"] for r in shown] == [[alice.node.address]] * 3 + [None]
+    assert [set(r["excluded"].values()) for r in shown[:3]] == [
+        {"malformed"},
+        {"wrong norm"},
+        {"unavailable"},
+    ]
     assert shown[0]["missed"] == shown[1]["missed"] == [carol.node.address]
 
     assert process.stop() == 0
@@ -169,6 +193,7 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
     for number in range(ROUNDS):
         for event in ("opened", "sealed", "seed", "closed"):
             assert said.count((event, number)) == 1, (event, number)
+    assert said.count(("opened", ROUNDS)) == 1 and ("closed", ROUNDS) not in said
     assert said.count(("miss", 0)) == said.count(("miss", 1)) == 1
     assert ("resolved", None) in said and ("ended", None) in said
     assert "Traceback" not in process.log.read_text()

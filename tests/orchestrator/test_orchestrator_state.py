@@ -8,23 +8,21 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pi_orchestrator.db import Database
-from pi_orchestrator.state import (
+from pi_orchestrator.model import (
     CaptureSeed,
     CloseRound,
     Deferred,
     Fact,
     OpenRound,
+    PunishClose,
+    ReleaseBond,
     ReportMiss,
     ResolveCase,
     SealReveals,
     State,
     Tick,
-    artifacts_over,
-    deadlines,
-    evidence_over,
-    replay,
-    step,
 )
+from pi_orchestrator.state import artifacts_over, deadlines, evidence_over, replay, step
 
 NODES = ("0xA", "0xB", "0xC")
 PARAMS = {
@@ -34,7 +32,7 @@ PARAMS = {
     "vote_window": 20,
     "vote_reveal_window": 5,
 }
-REVEAL = {"width": 1, "norm": 5, "update_root": "0x01"}
+REVEAL = {"width": 1, "norm": 5, "start_root": "0x", "update_root": "0x01"}
 
 
 def created(pool: int, **params: int) -> Fact:
@@ -53,13 +51,18 @@ def fact_args(name: str, pool: int, number: int, node: str, small: int) -> dict:
         "reason": 1,
         "in_a_row": small,
         "jury": ["0xJ"] * small,
+        "poster": ("0xOrchestrator", "0xSomebody")[small % 2],
+        "posted": "0x04",
+        "finder": "0xF",
+        "appeal_deadline": 150 + small,
     }
     return args
 
 
-NAMES = """Joined Left Convicted SeatTaken PoolEnded RoundOpened Committed CommitPhaseEnded Revealed
-    RevealedLate RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed Missed CaseOpened VoteCommitted
-    VoteRevealed CaseResolved RoundFinal""".split()
+NAMES = """Joined WidthChanged Left Convicted SeatTaken PoolEnded RoundOpened Committed CommitPhaseEnded
+    Revealed RevealedLate RevealsSealed SeedCaptured SeedRepinned Excluded RoundClosed CloseOverruled
+    CloseDisproved ClosePunished BondPosted BondReleased Missed CaseOpened VoteCommitted VoteRevealed
+    CaseDecided CaseEscalated CaseResolved RoundFinal""".split()
 
 
 @st.composite
@@ -102,7 +105,7 @@ def test_any_order_of_events(events: list[Fact | Tick]):
             match action:
                 case OpenRound(_, number):
                     opened[action] += 1
-                    assert not pool.ended_at and number < PARAMS["rounds"]
+                    assert not pool.ended_at and number <= PARAMS["rounds"]
                     assert number == (current.number + 1 if current else 0)
                     assert current is None or current.closed_at
                 case SealReveals(_, number):
@@ -111,11 +114,19 @@ def test_any_order_of_events(events: list[Fact | Tick]):
                     )
                 case CloseRound(_, number):
                     assert pool.rounds[number].sealed_at and not pool.rounds[number].closed_at
+                    assert not pool.ended_at
+                case PunishClose(_, number):
+                    assert pool.rounds[number].overruled and not pool.rounds[number].punished
+                    assert pool.rounds[number].poster != PARAMS["orchestrator"]
+                case ReleaseBond():
+                    assert pool.ended_at and pool.bonded
                 case CaptureSeed(_, number):
                     assert pool.rounds[number].sealed_at and not pool.rounds[number].seed
                 case ReportMiss(_, number, node):
                     assert pool.rounds[number].closed_at and node not in pool.rounds[number].reveals
-    assert not opened or max(opened.values()) == 1  # nothing was deferred: each round is opened once
+    # Nothing was deferred: each round is opened once, unless the one before it had to be closed again.
+    if not any(isinstance(e, Fact) and e.name == "CloseDisproved" for e in events):
+        assert not opened or max(opened.values()) == 1
     assert replay(kept) == replace(state, pending={})
     assert set(state.pools) == {1, 2}
 
@@ -140,7 +151,9 @@ def test_a_deferred_action_comes_back_when_its_time_has_come():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_a_run_on_a_toy_ledger_comes_to_its_end(seed: int):
-    """Whoever commits or reveals, every round is opened, sealed and closed once, and every miss reported."""
+    """Whoever commits or reveals, every round is opened, sealed and closed, again where the close was
+    disproved, every miss is reported, every overruled close of others punished, and the bond comes back.
+    """
     chance = random.Random(seed)
     ledger = _ToyLedger(chance)
     state = replay([created(1)])
@@ -168,11 +181,16 @@ def test_a_run_on_a_toy_ledger_comes_to_its_end(seed: int):
         if state.pools[1].ended_at and not step(state, Tick(ledger.now, ledger.block, 1e9))[1]:
             break
     pool = state.pools[1]
-    assert pool.ended_at and sorted(pool.rounds) == [0, 1, 2]
-    assert ledger.done[OpenRound] == ledger.done[CloseRound] == 3
-    for round_ in pool.rounds.values():
-        assert round_.seed and round_.closed_at
+    assert pool.ended_at and sorted(pool.rounds) == [0, 1, 2, 3] and not pool.bonded
+    assert ledger.done[OpenRound] == 4 and ledger.done[ReleaseBond] == 1
+    assert ledger.done[CloseRound] == 3 + ledger.disproved
+    for round_ in list(pool.rounds.values())[:3]:
+        assert round_.closed_at and (round_.seed or not round_.reveals)
         assert set(round_.missed) == set(NODES) - set(round_.reveals)
+        assert round_.punished == (round_.overruled and round_.poster != PARAMS["orchestrator"])
+        assert not round_.overruled or round_.root == "0xVoted" == pool.rounds[round_.number + 1].start_root
+    confirmed = pool.rounds[3]
+    assert not (confirmed.closed_at or confirmed.seed or confirmed.missed)
 
 
 class _ToyLedger:
@@ -182,6 +200,7 @@ class _ToyLedger:
         self.chance, self.now, self.block = chance, 10, 10
         self.done: Counter[type] = Counter()
         self.plans: dict[int, dict[str, int]] = {}
+        self.disproved = 0
 
     def pass_time(self, until: int) -> None:
         self.block += max(1, until - self.now)
@@ -197,24 +216,42 @@ class _ToyLedger:
             case OpenRound(_, number):
                 self.plans[number] = {n: self.chance.randrange(3) for n in NODES}
                 return [
+                    self.fact("BondPosted", poster=PARAMS["orchestrator"], amount=0),
                     self.fact(
                         "RoundOpened",
                         round=number,
                         start_root="0x",
                         commit_deadline=self.now + 20,
                         expected=3,
-                    )
+                    ),
                 ]
             case SealReveals(_, number):
-                return [self.fact("RevealsSealed", round=number, revealed=0, seed_block=self.block + 1)]
+                return self.seal(number)
             case CaptureSeed(_, number):
                 return [self.fact("SeedCaptured", round=number, seed="0x11")]
             case CloseRound(_, number):
-                closed = [self.fact("RoundClosed", round=number, root="0x", checkpoint_file="0x")]
-                return closed + ([self.fact("PoolEnded")] if number == 2 else [])
+                poster = self.chance.choice((PARAMS["orchestrator"], "0xSomebody"))
+                args = {"round": number, "root": "0x", "checkpoint_file": "0x", "poster": poster}
+                facts = [self.fact("RoundClosed", **args)]
+                if self.chance.random() < 0.2:
+                    self.disproved += 1
+                    facts.append(self.fact("CloseDisproved", round=number, finder="0xF"))
+                    facts.append(self.fact("ClosePunished", round=number, poster=poster, slashed=1))
+                return facts
+            case PunishClose(_, number):
+                return [self.fact("ClosePunished", round=number, poster="0xSomebody", slashed=1)]
+            case ReleaseBond():
+                return [self.fact("BondReleased", poster=PARAMS["orchestrator"], amount=1)]
             case ReportMiss(_, number, node):
                 return [self.fact("Missed", round=number, node=node, in_a_row=1, penalty=0)]
         raise AssertionError(action)
+
+    def seal(self, number: int) -> list[Fact]:
+        """The end of the reveals: sometimes two thirds name another root than the one that was posted."""
+        facts = [self.fact("RevealsSealed", round=number, revealed=0, seed_block=self.block + 1)]
+        if number and self.chance.random() < 0.3:
+            facts.append(self.fact("CloseOverruled", round=number - 1, posted="0x", root="0xVoted"))
+        return facts + ([self.fact("PoolEnded")] if number == PARAMS["rounds"] else [])
 
     def workers(self, state: State) -> list[Fact]:
         """One thing that a worker does: plan 0 stays away, 1 commits, 2 commits and reveals."""
@@ -234,9 +271,7 @@ class _ToyLedger:
             args = {"reveal": REVEAL, "update_file": "0x", "locations": ""}
             fact = [self.fact("Revealed", round=current.number, node=waiting[0], **args)]
             if len(current.reveals) + 1 == len(current.committed):
-                fact.append(
-                    self.fact("RevealsSealed", round=current.number, revealed=1, seed_block=self.block + 1)
-                )
+                fact += self.seal(current.number)
             return fact
         return []
 
@@ -266,6 +301,51 @@ def test_votes_bring_a_case_to_its_end_early():
     votes += [Fact("VoteRevealed", 7, t, {"case_id": 2, "juror": "0xJ"}) for t in (104, 105)]
     state = replay([created(1), case, *votes])
     assert ResolveCase(2) in step(state, Tick(105, 9, 0.0))[1]
+
+    # The time for an appeal, a larger jury, its end.
+    decided = Fact("CaseDecided", 8, 106, {"case_id": 2, "level": 0, "appeal_deadline": 130})
+    assert list(deadlines(replay([created(1), case, *votes, decided]))) == [131]
+    jury = {"case_id": 2, "level": 1, "appellant": "0xA", "jury": ["0xJ"] * 3}
+    further = Fact("CaseEscalated", 9, 120, jury)
+    log = [created(1), case, *votes, decided, further]
+    assert list(deadlines(replay(log))) == [145]
+    assert ResolveCase(2) not in step(replay(log), Tick(144, 9, 0.0))[1]
+    log.append(Fact("CaseResolved", 9, 150, {"case_id": 2, "status": 2}))
+    assert not list(deadlines(replay(log)))
+
+
+def test_a_reveal_counts_when_it_started_from_the_root_that_holds():
+    log = [created(1)]
+    for number in range(2):
+        log.append(
+            Fact("RoundOpened", 5, 5, fact_args("RoundOpened", 1, number, "", 1) | {"start_root": "0xP"})
+        )
+        for node, root in zip(NODES, ("0xP", "0xV", "0xV"), strict=True):
+            args = fact_args("Revealed", 1, number, node, 1) | {"reveal": REVEAL | {"start_root": root}}
+            log.append(Fact("Revealed", 6, 6, args))
+        log.append(Fact("RevealsSealed", 7, 7, fact_args("RevealsSealed", 1, number, "", 3)))
+        if number == 0:
+            log.append(Fact("Excluded", 8, 8, fact_args("Excluded", 1, 0, "0xA", 1)))
+            log.append(Fact("RoundClosed", 8, 8, fact_args("RoundClosed", 1, 0, "", 1)))
+    before = replay(log).pools[1]
+    assert [list(r.counting) for r in before.rounds.values()] == [["0xA"], ["0xA"]]
+    assert list(before.rounds[0].included) == [] and before.rounds[0].file == "0x09"
+    log.append(Fact("CloseOverruled", 7, 7, {"pool_id": 1, "round": 0, "posted": "0x04", "root": "0xV"}))
+    after = replay(log).pools[1]
+    assert list(after.rounds[1].counting) == ["0xB", "0xC"] and after.rounds[1].start_root == "0xV"
+    assert (after.rounds[0].root, after.rounds[0].file) == ("0xV", "")
+    # Only a disproof before the next round has opened asks for another close.
+    disproved = Fact("CloseDisproved", 9, 9, {"pool_id": 1, "round": 0, "finder": "0xF"})
+    assert replay([*log, disproved]).pools[1] == after
+
+
+def test_a_disproved_close_is_done_again():
+    facts = ("RoundOpened", "Revealed", "RevealsSealed", "Excluded", "RoundClosed", "CloseDisproved")
+    state = replay([created(1)] + [Fact(n, 5, 5, fact_args(n, 1, 0, "0xA", 1)) for n in facts])
+    round_ = state.pools[1].rounds[0]
+    assert (round_.closed_at, round_.excluded, round_.disproved) == (0, {}, {"0x04"})
+    actions = step(state, Tick(9, 9, 0.0))[1]
+    assert CloseRound(1, 0) in actions and OpenRound(1, 1) not in actions
 
 
 def test_the_database_gives_back_what_it_took_and_forgets_what_was_rewound(tmp_path: Path):

@@ -9,6 +9,7 @@ from pi_orchestrator.db import Database
 from pi_orchestrator.service import Service
 from pi_orchestrator.state import replay
 from pi_sdk import EventLog, LocalStore, read_events
+from pi_sdk.types import OuterRule
 from scripted import Worker, connect, dev_account, pool_params, tiny_spec, until
 
 
@@ -19,7 +20,7 @@ def test_blocks_that_are_gone_take_their_facts_with_them(tmp_path: Path):
         connect(chain, dev_account(1)) as client,
         EventLog(tmp_path / "home") as events,
     ):
-        creator.deploy()
+        creator.deploy(unbonding_time=3600)
         db = Database(tmp_path / "home" / "db")
         store = LocalStore(tmp_path / "home" / "blobs")
         service = Service(client, db, BlobStore(store.path, db), events, keep=0)
@@ -30,8 +31,11 @@ def test_blocks_that_are_gone_take_their_facts_with_them(tmp_path: Path):
         creator.create_pool(spec, pool_params(dev_account(2).address, 2), "http://127.0.0.1:1")
         # A stranger's pool: the contract allows it, our PoolParams do not, and nobody has its RunSpec.
         odd = ours.model_copy(update={"min_seats": 0}).to_abi()
-        creator._write("RoundLedger", "createPool", odd, bytes([1]) * 32, bytes([1]) * 32, "x")
+        rule = OuterRule.from_spec(spec).to_abi()
+        new_pool = (odd, rule, bytes([1]) * 32, bytes([1]) * 32, "0x" + "0" * 40, "x", "")
+        creator._write("Pools", "createPool", new_pool)
         creator.mint(dev_account(0).address, 100 * 10**18)
+        creator.mint(dev_account(1).address, 200 * 10**18)
         creator.fund_pool(pool, 100 * 10**18)
         seat.operator.take_seat(pool, seat.node.address)
         service.advance()

@@ -20,6 +20,7 @@ from pi_sdk import (
     node_key,
     read_events,
 )
+from pi_sdk.deployment import Plan
 from pi_sdk.networks import DEV_DEPLOYER, create_address, write_deployment
 
 KEY = "0x" + "11" * 32
@@ -99,9 +100,9 @@ def test_networks_know_their_deployment(tmp_path: Path, monkeypatch: pytest.Monk
     assert get_network("local").deployment == local_deployment()
     assert get_network("base", "http://node").rpc_url == "http://node"
     assert get_network("base").deployment is None
-    written = Deployment.from_nonce(DEV_DEPLOYER, 9, block=5)
-    path = write_deployment(8453, written)
-    assert get_network("base").deployment == written
+    plan = Plan.make(DEV_DEPLOYER, 9, unbonding_time=600, block=5)
+    path = write_deployment(plan.record(8453))
+    assert get_network("base").deployment == plan.contracts == Deployment.from_nonce(DEV_DEPLOYER, 9, block=5)
     path.write_text("{}")
     with pytest.raises(ConfigError, match="no deployment file"):
         get_network("base")

@@ -66,15 +66,17 @@ def test_create_show_list_and_status_of_a_pool(cli: Pi, chain: Anvil, someone: S
     (tmp_path / "spec.json").write_text(run_spec(2).model_dump_json())
     params = PoolParams(orchestrator=creator.account.address, rounds=2)
     (tmp_path / "params.json").write_text(params.model_dump_json())
+    terms = ("--requirements", "https://example.org/rules", "--invite-signer", creator.address)
     where = ("--rpc-url", chain.url, "--json")
     key = ("--private-key", "0x" + creator.account.key.hex())
     files = ("--spec", "spec.json", "--params", "params.json", "--store", STORE)
-    code, out, err = cli("pool", "create", *files, "--fund", "12.5", *key, *where)
+    code, out, err = cli("pool", "create", *files, "--fund", "12.5", *terms, *key, *where)
     assert code == 0, err
     pool_id = json.loads(out)["pool_id"]
 
     shown = json.loads(cli("pool", "show", pool_id, *where)[1])
     assert shown["creator"] == creator.address and shown["phase"] == "idle"
+    assert (shown["requirements_uri"], shown["invite_signer"]) == (terms[1], creator.address)
     assert shown["params"]["rounds"] == 2 and shown["budget"]["free"] == 125 * 10**17
     assert [p["store_uri"] for p in json.loads(cli("pool", "list", *where)[1]) if p["id"] == pool_id] == [
         STORE

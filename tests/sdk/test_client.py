@@ -2,6 +2,7 @@
 money adds up."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from chain import Anvil
@@ -10,8 +11,10 @@ from pi_sdk import (
     Client,
     ContractError,
     InsufficientFunds,
+    LocalStore,
     NotFound,
     Outcome,
+    OuterRule,
     Phase,
     PoolParams,
     RecordStatus,
@@ -20,14 +23,28 @@ from pi_sdk import (
     Verdict,
     local_deployment,
 )
-from pi_sdk.codec import run_spec_hash
-from small_pool import STORE, TOKEN, Participant, make_hash, make_pool, opened, participant, run_spec
+from pi_sdk.base import ZERO_ADDRESS
+from pi_sdk.chain import contract
+from pi_sdk.codec import canonical_json, run_spec_hash
+from pi_sdk.rules import load_rules
+from pi_sdk.tx import Call
+from small_pool import (
+    STORE,
+    TOKEN,
+    Participant,
+    confirmed,
+    make_hash,
+    make_pool,
+    opened,
+    participant,
+    run_spec,
+)
 
 Someone = Callable[..., Client]
 
 
 def play_round(creator: Client, pool_id: int, workers: list[Participant]) -> int:
-    """Opens a round, lets everybody commit and reveal honestly formed values, and closes it."""
+    """Opens a round, lets everybody commit and reveal honestly formed values, and closes it if it trains."""
     creator.open_round(pool_id, 60)
     pool = creator.pool(pool_id)
     number = pool.next_round - 1
@@ -36,13 +53,15 @@ def play_round(creator: Client, pool_id: int, workers: list[Participant]) -> int
     for w in workers:
         member = creator.member(pool_id, w.node)
         assert member is not None
-        reveals[w.node] = opened(pool.checkpoint_root, w.node, number, member.state_out)
+        state = () if pool.last else (member.state_out,)
+        reveals[w.node] = (confirmed if pool.last else opened)(pool.checkpoint_root, w.node, number, *state)
         w.client.commit(pool_id, w.client.commitment(pool_id, number, w.node, reveals[w.node]))
     assert creator.pool(pool_id).phase == Phase.REVEAL
     for w in workers:
         w.client.reveal(pool_id, reveals[w.node], make_hash("file", w.node).hex(), f"{STORE},http://mirror")
-    assert creator.pool(pool_id).phase == Phase.SEALED
-    creator.close_round(pool_id, make_hash("root", number), make_hash("checkpoint", number).hex())
+    if not pool.last:
+        assert creator.pool(pool_id).phase == Phase.SEALED
+        creator.close_round(pool_id, make_hash("root", number), make_hash("checkpoint", number).hex())
     return number
 
 
@@ -68,9 +87,25 @@ def judge(validators: list[Participant], pool_id: int, round_: int, guilty: str)
         v.client.reveal_verdicts(pool_id, round_, verdicts[v.node], salt)
 
 
+def convict(validators: list[Participant], case_id: int) -> int:
+    """The present jury of a case finds guilty; returns its size."""
+    jury = validators[0].client.jury_of(case_id)
+    jurors = [v for v in validators if v.node in jury]
+    level = validators[0].client.case(case_id).level
+    salt = make_hash("vote", level)
+    for v in jurors:
+        digest = make_hash("digest", v.node, level)
+        v.client.commit_vote(
+            case_id, v.client.vote_commitment(case_id, v.node, Outcome.MISMATCH, digest, salt)
+        )
+    for v in jurors:
+        v.client.reveal_vote(case_id, Outcome.MISMATCH, make_hash("digest", v.node, level), salt)
+    return len(jurors)
+
+
 def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     creator = someone()
-    pool_id = make_pool(creator, rounds=2)
+    pool_id = make_pool(creator, rounds=2, jury_size=1)
     workers = [participant(someone, 150 * TOKEN) for _ in range(3)]
     validators = [participant(someone, 100 * TOKEN) for _ in range(4)]
     cheat = workers[-1]
@@ -93,7 +128,8 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert creator.lock_of(cheat.operator.address or "", lock) == 100 * TOKEN
 
     round_ = play_round(creator, pool_id, workers)
-    assert creator.round(pool_id, round_).revealed == 3
+    info = creator.round(pool_id, round_)
+    assert info.exists and (info.revealed, info.live_seats, info.poster) == (3, 4, creator.address)
     assert creator.record(pool_id, round_, cheat.node).status == RecordStatus.REVEALED
     assert creator.pool(pool_id).checkpoint_root == make_hash("root", 0)
 
@@ -104,6 +140,7 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert creator.is_final(pool_id, round_)
     verdict_round = creator.verdict_round(pool_id, round_)
     assert verdict_round.committed == verdict_round.revealed == 4
+    assert any(verdict_round.seed) and verdict_round.open_cases == creator.open_cases(pool_id) == 1
 
     case_id = creator.case_about(pool_id, round_, cheat.node)
     case = creator.case(case_id)
@@ -113,25 +150,33 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
         Outcome.MISMATCH,
         CaseStatus.OPEN,
     )
-    jury = creator.jury_of(case_id)
-    salt = make_hash("vote")
-    jurors = [v for v in validators if v.node in jury]
-    assert len(jurors) == case.jurors == 3
-    for v in jurors:
-        digest = make_hash("digest", v.node)
-        v.client.commit_vote(
-            case_id, v.client.vote_commitment(case_id, v.node, Outcome.MISMATCH, digest, salt)
-        )
-    for v in jurors:
-        v.client.reveal_vote(case_id, Outcome.MISMATCH, make_hash("digest", v.node), salt)
+    assert convict(validators, case_id) == case.jurors == 1
     creator.resolve_case(case_id)
-    assert creator.case(case_id).status == CaseStatus.CONVICTED
+    case = creator.case(case_id)
+    assert (case.status, case.guilty_outcome, case.is_open) == (CaseStatus.DECIDED, True, True)
+    with pytest.raises(ContractError) as refused:
+        workers[0].operator.appeal(case_id)
+    assert refused.value.name == "NoAppeal"
+    cheat.operator.appeal(case_id)
+    case = creator.case(case_id)
+    assert (case.status, case.level, case.jurors) == (CaseStatus.OPEN, 1, 3)
+    convict(validators, case_id)  # all who may judge: what they find is the end
+    creator.resolve_case(case_id)
+    case = creator.case(case_id)
+    assert (case.status, case.is_open) == (CaseStatus.CONVICTED, False)
 
-    # the cheat lost its slash and its pay, and is out
+    # the cheat lost its slash, its appeal bond and its pay, and is out
     member = creator.member(pool_id, cheat.node)
     assert member is not None and member.convicted
-    assert cheat.operator.stake_account().bonded == 100 * TOKEN
-    assert creator.settle(pool_id, cheat.node).logs == ()
+    assert cheat.operator.stake_account().bonded == 150 * TOKEN - params.slash_conviction - params.appeal_bond
+
+    # once the next round has opened, its close decides no more about the first one
+    play_round(creator, pool_id, workers[:2])
+    creator.settle(pool_id, cheat.node)
+    settled = [e.args for e in creator.events(pool_id=pool_id, names=["Settled"])]
+    assert [(s["node"], s["paid"], s["forfeited"]) for s in settled] == [
+        (cheat.node, 0, params.price_per_slot)
+    ]
     assert creator.total_earned(cheat.operator.address) == 0
 
     # the honest are paid for the first round, whose record settle finds final
@@ -143,12 +188,25 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert (worker.operator.earned(), worker.operator.total_earned()) == (0, params.price_per_slot)
     assert sum(creator.total_earned(v.operator.address) for v in validators) > 0
 
-    # the last round ends the pool
-    play_round(creator, pool_id, workers[:2])
-    assert creator.pool(pool_id).ended
+    # the confirm-only round after the last one ends the pool
+    pool = creator.pool(pool_id)
+    assert pool.last and not pool.ended
     chain.mine(2)
     creator.capture_seed(pool_id, 1)
     judge(validators, pool_id, 1, guilty="")
+    assert play_round(creator, pool_id, workers[:2]) == 2
+    assert creator.pool(pool_id).ended
+
+    # the bond is free once the last close can no longer be disproved
+    assert creator.result_root(pool_id, 1) == make_hash("root", 1)
+    assert creator.bond_of(pool_id) == params.close_bond
+    until = creator.disprovable_until(pool_id, 1)
+    with pytest.raises(ContractError) as refused:
+        creator.release_bond(pool_id)
+    assert refused.value.name == "StillLocked"
+    chain.mine(seconds=until - creator.now() + 1)
+    creator.release_bond(pool_id)
+    assert creator.bond_of(pool_id) == 0 and creator.stake_account().free == params.close_bond
 
     for w in workers[:2]:
         w.operator.leave(pool_id, w.node)
@@ -271,7 +329,7 @@ def test_what_is_not_there_is_not_found(someone: Someone):
     stranger = "0x" + "11" * 20
     assert client.operator_of(stranger) is None
     assert client.member(pool_id, stranger) is None
-    assert client.round(pool_id, 7).opened_at == 0
+    assert not client.round(pool_id, 7).exists
     assert client.record(pool_id, 7, stranger).status == RecordStatus.NONE
     with pytest.raises(UsageError, match="no address"):
         client.member(pool_id, "0x1234")
@@ -288,6 +346,42 @@ def test_too_few_tokens_are_named_before_anything_is_sent(someone: Someone):
     assert (client.stake_account().bonded, client.stake_account().unbonding) == (3 * TOKEN, 2 * TOKEN)
     client.rebond()
     assert client.stake_account().unbonding == 0
+
+
+def test_a_pool_whose_outer_rule_is_not_its_run_specs_is_refused(someone: Someone, tmp_path: Path):
+    """Nobody may be drawn into a pool where a right checkpoint could be disproved."""
+    creator, spec, store = someone(), run_spec(2), LocalStore(tmp_path)
+    params = PoolParams(orchestrator=creator.address or "", rounds=2)
+    store.put(canonical_json(spec))
+    assert load_rules(creator, creator.create_pool(spec, params, STORE), store) == (spec, params)
+    rule = OuterRule.from_spec(spec).model_copy(update={"lr": 1})
+    new_pool = (
+        params.to_abi(),
+        rule.to_abi(),
+        run_spec_hash(spec),
+        make_hash("root"),
+        ZERO_ADDRESS,
+        STORE,
+        "",
+    )
+    data = contract("Pools").functions["createPool"].encode((new_pool,))
+    creator.sender.send(Call(creator.deployment.pools, data))
+    with pytest.raises(SpecMismatch, match="outer lr is 1 in the pool and 98304 in its RunSpec"):
+        load_rules(creator, creator.pool_count(), store)
+
+
+def test_windows_that_outlast_the_unbonding_time_are_refused(someone: Someone):
+    creator = someone()
+    params = PoolParams(orchestrator=creator.address or "", rounds=2)
+    slack = creator.unbonding_time() - params.total_windows()
+    fitting = params.model_copy(update={"grace_window": params.grace_window + slack})
+    creator.create_pool(run_spec(2), fitting, STORE)
+    longer = fitting.model_copy(update={"grace_window": fitting.grace_window + 1})
+    with pytest.raises(UsageError, match="take 601 s together, but stakes unbond after 600 s"):
+        creator.create_pool(run_spec(2), longer, STORE)
+    for window, times in (("vote_window", 3), ("vote_reveal_window", 3), ("appeal_window", 2)):
+        value = getattr(params, window) + 1
+        assert params.model_copy(update={window: value}).total_windows() == params.total_windows() + times
 
 
 def test_a_pool_that_contradicts_its_run_spec_is_not_created(someone: Someone):

@@ -11,9 +11,13 @@ from eth_account import Account
 from pi_sdk import Client, PoolParams, dev_key
 from pi_sdk.chain import contract
 from pi_sdk.tx import Call
+from pi_sdk.types import OuterRule
 from small_pool import STORE, TOKEN, make_hash, make_pool, participant, run_spec
 
 Someone = Callable[..., Client]
+FRIEND = "0x" + "ab" * 20
+MADE = ["PoolCreated", "PoolAdded", "PoolFunded", "BondPosted"]
+"""What `make_pool` leaves behind."""
 
 
 def test_events_are_filtered_by_pool_name_and_block(someone: Someone):
@@ -22,7 +26,7 @@ def test_events_are_filtered_by_pool_name_and_block(someone: Someone):
     worker = participant(someone, 100 * TOKEN)
     receipt = worker.operator.join(second, worker.node)
 
-    assert [e.name for e in creator.events(pool_id=first)] == ["PoolCreated", "PoolFunded"]
+    assert [e.name for e in creator.events(pool_id=first)] == MADE
     joined = creator.events(pool_id=second, names=["Joined"])
     assert [e.args["node"] for e in joined] == [worker.node]
     event = joined[0]
@@ -54,12 +58,10 @@ def test_text_that_is_no_utf8_breaks_no_reader(someone: Someone):
     """Anybody may put any bytes into an event's string."""
     client = someone()
     params = PoolParams(orchestrator=client.address or "", rounds=2)
-    data = (
-        contract("RoundLedger")
-        .functions["createPool"]
-        .encode((params.to_abi(), make_hash("spec"), make_hash("root"), "ABCD"))
-    )
-    client.sender.send(Call(client.deployment.ledger, data.replace(b"ABCD", b"\xff\xfeAB")))
+    rule = OuterRule.from_spec(run_spec(2))
+    new_pool = (params.to_abi(), rule.to_abi(), make_hash("spec"), make_hash("root"), FRIEND, "ABCD", "")
+    data = contract("Pools").functions["createPool"].encode((new_pool,))
+    client.sender.send(Call(client.deployment.pools, data.replace(b"ABCD", b"\xff\xfeAB")))
     pool_id = client.pool_count()
     assert client.pool(pool_id).store_uri.endswith("AB")
     assert client.events(pool_id=pool_id)[0].args["store_uri"].endswith("AB")
@@ -70,7 +72,7 @@ def test_watch_yields_old_and_new_events_in_order_and_stops(someone: Someone):
     pool_id = make_pool(creator)
     stop = threading.Event()
     stream = creator.watch(pool_id=pool_id, stop=stop)
-    assert [e.name for e in islice(stream, 2)] == ["PoolCreated", "PoolFunded"]
+    assert [e.name for e in islice(stream, len(MADE))] == MADE
     creator.mint(creator.address or "", 5)
     creator.fund_pool(pool_id, 2)
     creator.fund_pool(pool_id, 3)
@@ -91,7 +93,8 @@ def test_watch_follows_a_chain_that_goes_back(tmp_path: Path):
                 client.create_pool(run_spec(2), params, url)
 
             create("old")
-            stream = client.watch(client.block_number())
+            events = client.watch(client.block_number())
+            stream = (event for event in events if event.name == "PoolCreated")
             assert next(stream).args["store_uri"] == "old"
             snapshot = node.rpc("evm_snapshot")
             create("lost 1")

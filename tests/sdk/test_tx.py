@@ -239,6 +239,6 @@ def test_a_node_that_stays_away_is_given_up(tmp_path: Path):
 def test_a_chain_without_our_contracts_says_so(still: Anvil):
     with paying(still) as client:
         assert not client.deployed()
-        with pytest.raises(ChainError, match="no RoundLedger at") as missing:
+        with pytest.raises(ChainError, match="no Pools at") as missing:
             client.pool_count()
         assert "pi deploy" in missing.value.hint

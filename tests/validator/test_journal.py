@@ -20,17 +20,26 @@ def test_an_entry_is_written_once(tmp_path):
     assert first.verdicts == ((NODE, Outcome.MISMATCH, b"\x03" * 32),)
     assert len(first.salt) == 32
 
-    vote = journal.write_vote(1, 7, SEED, Outcome.WITHHELD, b"\x05" * 32)
-    assert journal.write_vote(1, 7, SEED, Outcome.ACCEPT, b"\x06" * 32) == vote
-    assert Journal(tmp_path).vote(1, 7, SEED) == vote
+    vote = journal.write_vote(1, 7, 0, SEED, Outcome.WITHHELD, b"\x05" * 32)
+    assert journal.write_vote(1, 7, 0, SEED, Outcome.ACCEPT, b"\x06" * 32) == vote
+    assert Journal(tmp_path).vote(1, 7, 0, SEED) == vote
+
+
+def test_a_larger_jury_is_voted_before_anew(tmp_path):
+    journal = Journal(tmp_path)
+    first = journal.write_vote(1, 7, 0, SEED, Outcome.WITHHELD, bytes(32))
+    assert journal.vote(1, 7, 1, SEED) is None
+    second = journal.write_vote(1, 7, 1, SEED, Outcome.ACCEPT, bytes(32))
+    assert second.outcome == Outcome.ACCEPT and second.salt != first.salt
+    assert journal.vote(1, 7, 0, SEED) == first
 
 
 def test_an_entry_of_another_chain_is_not_taken_for_this_ones(tmp_path):
     journal = Journal(tmp_path)
     journal.write_verdicts(1, 4, SEED, [])
-    journal.write_vote(1, 7, SEED, Outcome.ACCEPT, bytes(32))
+    journal.write_vote(1, 7, 0, SEED, Outcome.ACCEPT, bytes(32))
     assert journal.verdicts(1, 4, OTHER) is None
-    assert journal.vote(1, 7, OTHER) is None
+    assert journal.vote(1, 7, 0, OTHER) is None
     assert journal.verdicts(2, 4, SEED) is None
 
 

@@ -134,3 +134,68 @@ def test_ctrl_c_gives_the_seat_up_and_frees_the_stake(tmp_path):
         standing = command(net, pool_id, 0, "status")
         assert standing["seat"] is None and standing["locked"] == 0
         assert seated.events("left")
+
+
+def test_a_cheat_appeals_in_vain_to_a_larger_jury(tmp_path):
+    with network(tmp_path) as net:
+        # One juror of the three seats first, then the two who are neither side's.
+        rules = WINDOWS | {"jury_size": 1, "appeal_window": 90}
+        pool_id, _ = net.pool(rounds=1, audit_segments=2, min_slots=2, **rules)
+        workers = [net.worker(pool_id, 0), net.worker(pool_id, 1, "--cheat", "half-steps")]
+        judges = [net.validator(pool_id, i) for i in range(SEATS)]
+        client, params = net.creator, net.creator.pool_params(pool_id)
+
+        def decided() -> list:
+            assert not any(judge.popen.poll() for judge in judges), [judge.tail() for judge in judges]
+            return client.events(pool_id=pool_id, names=["CaseDecided"])
+
+        wait_for("the first jury", decided)
+        case = client.case(1)
+        assert (case.node, case.status, case.guilty_outcome) == (net.node(1), CaseStatus.DECIDED, True)
+        client.mint(case.operator, params.appeal_bond)
+        done = net.command(1, "appeal", 1, "--pool", pool_id, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"case": 1, "bond": params.appeal_bond}
+
+        for judge in judges:
+            judge.end()
+        for worker, code in zip(workers, (0, 1), strict=True):
+            worker.end(code)
+        case = client.case(1)
+        assert (case.status, case.level, case.guilty) == (CaseStatus.CONVICTED, 1, 2)
+        events = client.events(pool_id=pool_id)
+        ended = [e.args for e in events if e.name == "AppealEnded"]
+        assert [(e["appellant"], e["won"]) for e in ended] == [(case.operator, False)]
+        # Whoever sat on the first jury voted anew; nobody was absent, and no judgement was overturned.
+        votes = [(e["case"], e["level"], e["outcome"]) for judge in judges for e in judge.events("voted")]
+        assert sorted(votes) == [(1, 0, "mismatch"), (1, 1, "mismatch"), (1, 1, "mismatch")]
+        assert not {"AbsencePunished", "OverturnPunished"} & {e.name for e in events}
+        slashed = params.slash_conviction + params.appeal_bond
+        assert (
+            client.stake_account(case.operator).bonded == params.stake_per_slot + params.appeal_bond - slashed
+        )
+
+
+def test_a_seat_that_does_nothing_is_reported_and_pays(tmp_path):
+    with network(tmp_path) as net:
+        rules = WINDOWS | {
+            "min_seats": 2,
+            "verdict_window": 45,
+            "verdict_reveal_window": 20,
+            "appeal_window": 20,
+        }
+        pool_id, _ = net.pool(rounds=1, min_slots=1, **rules)
+        with net.seat(pool_id, 100) as idle:
+            judge = net.validator(pool_id, 0)
+            judge.wait_for("seated")
+            worker = net.worker(pool_id, 0)
+            judge.wait_for("verdicts_revealed", round=0)
+            judge.end()
+            worker.end()
+            punished = [e.args for e in idle.events(pool_id=pool_id, names=["AbsencePunished"])]
+            params = idle.pool_params(pool_id)
+            assert [(p["round"], p["validator"], p["slashed"]) for p in punished] == [
+                (0, idle.address, params.slash_absence)
+            ]
+            operator = net.key("validator-operator", 0).address
+            assert idle.stake_account(operator).bonded == params.seat_stake

@@ -10,7 +10,7 @@ from network import TestNetwork, network, wait_for
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO, sha256
 from pi_sdk.store import HttpStore
-from pi_sdk.types import Outcome, Phase, RecordStatus, Reveal
+from pi_sdk.types import Outcome, Phase, Reveal
 from pi_train import determinism
 from pi_train.data import load_corpus
 from pi_train.determinism import admitted
@@ -76,7 +76,7 @@ def audit(net: TestNetwork, seat: Client, pool_id: int, spec, round_: int, node:
             node=node,
             round_=round_,
             reveal=Reveal(**revealed["reveal"]),
-            seed=seat.round(pool_id, round_).seed,
+            seed=seat.verdict_round(pool_id, round_).seed,
             update=store.get(revealed["update_file"].hex(), 1 << 20),
             fetch=store.get,
             validator=seat.address,
@@ -90,7 +90,7 @@ def test_two_workers_train_two_rounds_serve_their_evidence_and_are_paid(net: Tes
         assert seat.address is not None
         workers = [net.worker(pool_id, i) for i in range(2)]
         for round_ in range(2):
-            wait_for("the seed", lambda r=round_: seat.round(pool_id, r).seed != ZERO)
+            wait_for("the seed", lambda r=round_: seat.verdict_round(pool_id, r).seed != ZERO)
             for i, worker in enumerate(workers):
                 assert seat.is_audited(pool_id, round_, net.node(i))
                 worker.wait_for("evidence", round=round_)
@@ -110,6 +110,7 @@ def test_two_workers_train_two_rounds_serve_their_evidence_and_are_paid(net: Tes
         for i, worker in enumerate(workers):
             closed = worker.events("closed")
             assert [(e["root"], e["agrees"]) for e in closed] == [(roots[0], True), (roots[1], True)]
+            assert [(e["round"], e["root"]) for e in worker.events("confirmed")] == [(2, roots[1])]
             assert worker.events("claimed")[0]["amount"] == 2 * price
             assert "2 rounds revealed; 0 missed" in worker.tail()
             home = worker.home / f"pool-{pool_id}"
@@ -125,6 +126,11 @@ def test_two_workers_train_two_rounds_serve_their_evidence_and_are_paid(net: Tes
         if e.args["node"] == net.node(0)
     ]
     assert opened[1]["state_in"] == opened[0]["state_out"] != ZERO
+    # The round after them carries no work, and no pay.
+    confirmed = opened[2]
+    carried = [confirmed[k] for k in ("update_root", "trace_root", "state_in", "state_out", "norm")]
+    assert confirmed["start_root"].hex() == roots[1] and carried == [ZERO, ZERO, ZERO, ZERO, 0]
+    assert net.creator.pool(pool_id).ended and net.creator.budget(pool_id).credited == 4 * price
 
 
 def test_a_worker_killed_between_commit_and_reveal_reveals_after_its_restart(net: TestNetwork):
@@ -177,15 +183,22 @@ def test_ctrl_c_after_the_commitment_reveals_first_and_leaves(net: TestNetwork):
         assert worker.events("left")[0]["reason"] == "stopped"
         member = peer.member(pool_id, net.node(20))
         assert member is not None and member.left_at == 1
-        assert peer.record(pool_id, 0, net.node(20)).status in (RecordStatus.REVEALED, RecordStatus.SETTLED)
     wait_for("the end of the round", lambda: net.creator.round(pool_id, 0).closed_at)
     done = _leave(net, 20, pool_id, "--withdraw")
-    assert (done["left"], done["locked"]) == (False, 0)
+    assert (done["left"], done["locked"], done["done"]) == (False, 0, False)
     params, operator = net.creator.pool_params(pool_id), net.key("operator", 20).address
     assert done["unbonding"] == params.stake_per_slot and done["ready_at"] > net.creator.now()
-    assert (
-        net.creator.token_balance(operator) == params.price_per_slot
-    )  # claimed here, or when the worker ended
+    pay = params.price_per_slot
+    assert net.creator.token_balance(operator) == pay  # claimed here, or when the worker ended
+    # Once more before the time changes nothing; afterwards everything is out.
+    again = _leave(net, 20, pool_id, "--withdraw")
+    assert (again["ready_at"], again["withdrawn"]) == (done["ready_at"], 0)
+    net.chain.mine(seconds=done["ready_at"] - net.creator.now() + 1)
+    last = _leave(net, 20, pool_id, "--withdraw")
+    assert (last["withdrawn"], last["unbonding"], last["done"]) == (params.stake_per_slot, 0, True)
+    assert net.creator.token_balance(operator) == pay + params.stake_per_slot
+    account = net.creator.stake_account(operator)
+    assert (account.bonded, account.unbonding) == (0, 0)
 
 
 def _leave(net: TestNetwork, i: int, pool_id: int, *more: str) -> dict:
@@ -205,7 +218,7 @@ def test_ctrl_c_between_rounds_leaves_at_once_and_a_later_join_comes_back(net: T
         worker.kill(signal.SIGINT)
         worker.end(0)
         member = net.creator.member(pool_id, net.node(30))
-        assert member is not None and (member.width, member.left_at) == (0, 1)
+        assert member is not None and (member.next_width, member.left_at) == (0, 1)
         assert net.creator.stake_account(net.key("operator", 30).address).locked == 0
 
 
@@ -224,6 +237,7 @@ def test_workers_outlive_a_node_and_an_orchestrator_that_are_killed(net: TestNet
         assert not worker.events("missed")
         # A chain that forgot its last second may have asked for the same work twice; it is the same work.
         assert {e["round"] for e in worker.events("revealed")} == {0, 1, 2}
+        assert {e["round"] for e in worker.events("confirmed")} == {3}
     price = net.creator.pool_params(pool_id).price_per_slot
     assert [net.creator.total_earned(net.key("operator", i).address) for i in (50, 51)] == [3 * price] * 2
 

@@ -125,3 +125,28 @@ def test_pruning_keeps_the_states_that_are_still_needed(journal: Journal):
     assert [journal.state(sha256(s)) for s in states] == [None, states[1], states[2], states[3]]
     assert [journal.borders(r).exists() for r in range(4)] == [True, True, False, True]
     assert all(journal.load(r) is not None for r in range(4))
+
+
+def test_a_confirmation_is_kept_without_files(journal: Journal):
+    confirmed = opened().model_copy(
+        update={"update_root": ZERO, "trace_root": ZERO, "state_in": ZERO, "state_out": ZERO, "norm": 0}
+    )
+    journal.write_confirmation(confirmed, 7)
+    entry = Journal(journal.root).load(7)
+    assert entry is not None and entry.confirms_only and entry.reveal() == confirmed
+    assert entry.update == ZERO.hex()
+
+
+def test_a_kept_checkpoint_is_found_by_what_it_follows_from(journal: Journal):
+    basis, other = sha256(b"reveals"), sha256(b"other reveals")
+    journal.keep_checkpoint(3, basis, b"C_3")
+    again = Journal(journal.root)
+    assert again.checkpoint(3, basis) == b"C_3"
+    assert again.checkpoint(3, other) is None and again.checkpoint(2, basis) is None
+    journal.keep_checkpoint(4, other, b"C_4")
+    assert again.checkpoint(3, basis) == b"C_3"
+    journal.keep_checkpoint(5, basis, b"C_5")
+    assert again.checkpoint(3, basis) is None and again.checkpoint(4, other) == b"C_4"
+    path = next(journal.root.glob("checkpoint-5-*.bin"))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert again.checkpoint(5, basis) is None

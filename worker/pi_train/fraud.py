@@ -5,8 +5,8 @@ What goes to the contract is plain tuples in the order of the structs in `IFraud
 bools and 0x-addresses, as an ABI encoder takes them. The contract believes none of it: it replays the
 round's reveals, so a proof has to list all of them, in the order in which they were revealed.
 
-    index = wrong_leaf(spec, before, reveals, excluded, posted)
-    proof = outer_step_proof(spec, pool_id, round_, before, reveals, excluded, posted, index)
+    fault = find_fault(spec, before, reveals, excluded, posted)
+    proof = outer_step_proof(spec, pool_id, round_, before, reveals, excluded, posted, fault)
     contract.proveOuterStep(proof.leaf, proof.reveals, proof.excluded)
 """
 
@@ -24,6 +24,7 @@ from .fixed import Q16_ONE
 from .outer import Checkpoint, outer_step
 
 _LEAF = 256
+_NOBODY = "0x" + 40 * "0"
 _HEADER = 16
 
 
@@ -37,6 +38,14 @@ class RevealedUpdate:
     norm: int
     width: int
     file: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where a close is wrong: at a leaf, or in counting a node whose chunk for that leaf is malformed."""
+
+    leaf: int
+    malformed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,32 +80,35 @@ def counting(
     return [r for r in reveals if r.start_root == start_root and int(r.node, 16) not in out]
 
 
-def wrong_leaf(
+def find_fault(
     spec: RunSpec,
     before: Checkpoint,
     reveals: Sequence[RevealedUpdate],
     excluded: Collection[str],
     posted: Checkpoint,
-) -> int | None:
+) -> Fault | None:
     """The first leaf at which a posted checkpoint is wrong; None where it is right.
 
-    A close that counts a malformed update is wrong whatever it posted: that gives the first leaf of the
-    malformed chunk. `MalformedArtifact` where a counting update's file is missing or has another size: no
-    proof can show its chunks, and only the vote of the next round can tell.
+    A close that counts a malformed update is wrong whatever it posted, and that is found first.
+    `MalformedArtifact` where a counting update's file is missing or has another size: no proof can show its
+    chunks, and only the vote of the next round can tell.
     """
     n = len(before.theta)
-    contributions = []
-    for reveal in counting(reveals, before.root(), excluded):
-        file = _file(spec.codec, reveal, n)
-        chunk = malformed_chunk(spec.codec, file, n)
-        if chunk is not None:
-            return chunk * chunk_values(spec.codec) // _LEAF
-        contributions.append((_AsRevealed(spec.codec, file, n, reveal.norm), reveal.width))
-    right = outer_step(spec, before, contributions)
+    counted = counting(reveals, before.root(), excluded)
+    for reveal in counted:
+        if reveal.file is not None and len(reveal.file) == max_update_bytes(spec.codec, n):
+            chunk = malformed_chunk(spec.codec, reveal.file, n)
+            if chunk is not None:
+                return Fault(chunk * chunk_values(spec.codec) // _LEAF, reveal.node)
+    updates = [
+        (_AsRevealed(spec.codec, _file(spec.codec, reveal, n), n, reveal.norm), reveal.width)
+        for reveal in counted
+    ]
+    right = outer_step(spec, before, updates)
     differs = right.theta != posted.theta
     if right.momentum is not None and posted.momentum is not None:
         differs |= right.momentum != posted.momentum
-    return int(differs.argmax()) // _LEAF if differs.any() else None
+    return Fault(int(differs.argmax()) // _LEAF) if differs.any() else None
 
 
 def outer_step_proof(
@@ -107,40 +119,48 @@ def outer_step_proof(
     reveals: Sequence[RevealedUpdate],
     excluded: Collection[str],
     posted: Checkpoint,
-    index: int,
+    fault: Fault,
 ) -> OuterStepProof:
-    """Shows leaf `index` of a posted checkpoint beside everything that it follows from.
+    """Shows a fault of a posted checkpoint beside everything that it follows from.
 
-    `MalformedArtifact` where a counting update's file is missing or is not what its root says.
+    `MalformedArtifact` where the file of an update to be shown is missing or is not what its root says.
     """
-    start_root, n = before.root(), len(before.theta)
-    counted = {r.node for r in counting(reveals, start_root, excluded)}
-    chunk = index * _LEAF // chunk_values(spec.codec)
-    shown = []
+    n = len(before.theta)
+    counted = counting(reveals, before.root(), excluded)
+    shown = {r.node for r in counted if fault.malformed in (None, r.node)}
+    chunk = fault.leaf * _LEAF // chunk_values(spec.codec)
+    contributions = []
     for r in reveals:
         encoded, squares, siblings = b"", 0, b""
-        if r.node in counted:
+        if r.node in shown:
             leaves = list(chunks(spec.codec, _file(spec.codec, r, n), n))
             if merkle_sum_root(leaves)[0] != r.update_root:
                 raise MalformedArtifact(f"the update of {r.node} does not have the revealed root")
             encoded, squares = leaves[chunk]
             path = merkle_sum_proof(leaves, chunk)
             siblings = b"".join(node + total.to_bytes(16) for node, total in path)
-        shown.append((r.node, r.start_root, r.update_root, r.norm, r.width, encoded, squares, siblings))
+        contributions.append(
+            (r.node, r.start_root, r.update_root, r.norm, r.width, encoded, squares, siblings)
+        )
+    nodes = sorted(excluded, key=lambda node: int(node, 16))
+    if fault.malformed is not None:
+        leaf = (pool_id, round_, fault.leaf, b"", [], ZERO, [], 0, fault.malformed)
+        return OuterStepProof(leaf, contributions, nodes)
 
-    norms = sorted(r.norm for r in reveals if r.node in counted)
-    old, new = list(before._leaves()), list(posted._leaves())
+    norms = sorted(r.norm for r in counted)
+    old, new = list(before.leaves()), list(posted.leaves())
     leaf = (
         pool_id,
         round_,
-        index,
-        old[index],
-        merkle_proof(old, index),
-        leaf_hash(new[index]),
-        merkle_proof(new, index),
+        fault.leaf,
+        old[fault.leaf],
+        merkle_proof(old, fault.leaf),
+        leaf_hash(new[fault.leaf]),
+        merkle_proof(new, fault.leaf),
         norms[(len(norms) - 1) // 2] if norms else 0,
+        _NOBODY,
     )
-    return OuterStepProof(leaf, shown, sorted(excluded, key=lambda node: int(node, 16)))
+    return OuterStepProof(leaf, contributions, nodes)
 
 
 def progress_after(spec: RunSpec, start_root: bytes, n: int, proof: OuterStepProof, stop: int) -> tuple:
@@ -148,28 +168,28 @@ def progress_after(spec: RunSpec, start_root: bytes, n: int, proof: OuterStepPro
 
     `start_root` is the round's, `n` the number of parameters.
     """
-    index, median = proof.leaf[2], proof.leaf[7]
+    index, median, named = proof.leaf[2], proof.leaf[7], int(proof.leaf[8], 16)
     out = {int(node, 16) for node in proof.excluded}
     accumulator, counted, below, up_to, total_width, malformed = ZERO, 0, 0, 0, 0, False
     sums = np.zeros(_LEAF, np.int64)
+    chunk = index * _LEAF // chunk_values(spec.codec)
+    first = index * _LEAF - chunk * chunk_values(spec.codec)
     for node, root, update_root, norm, width, encoded, _, _ in proof.reveals[:stop]:
         accumulator = accumulate(accumulator, node, root, update_root, norm, width)
         if root != start_root or int(node, 16) in out:
+            continue
+        if named:
+            malformed |= int(node, 16) == named
             continue
         counted += 1
         below += norm < median
         up_to += norm <= median
         total_width += width
-        chunk = index * _LEAF // chunk_values(spec.codec)
         values = _decoded(spec.codec, encoded, _length(spec.codec, n, chunk))
-        malformed |= values is None
-        if values is not None:
-            first = index * _LEAF - chunk * chunk_values(spec.codec)
-            part = values[first : first + _LEAF].astype(np.int64)
-            factor = Q16_ONE if norm <= median else median * Q16_ONE // norm
-            sums[: len(part)] += part * (width * factor)
-    if malformed:
-        sums[:] = 0
+        assert values is not None, "a malformed chunk is to be named as the fault"
+        part = values[first : first + _LEAF].astype(np.int64)
+        factor = Q16_ONE if norm <= median else median * Q16_ONE // norm
+        sums[: len(part)] += part * (width * factor)
     return (accumulator, stop, counted, below, up_to, total_width, malformed, sums.tolist())
 
 

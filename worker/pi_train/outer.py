@@ -54,9 +54,10 @@ class Checkpoint:
 
     def root(self) -> bytes:
         """32 bytes; the last leaf is padded with zeros."""
-        return merkle_root(self._leaves())
+        return merkle_root(self.leaves())
 
-    def _leaves(self) -> Iterator[bytes]:
+    def leaves(self) -> Iterator[bytes]:
+        """The tree's leaves in order: 1,024 bytes each, 3,072 with momentum."""
         for start in range(0, len(self.theta), _BLOCK):
             columns = [_padded(self.theta[start : start + _BLOCK], ">i4")]
             if self.momentum is not None:

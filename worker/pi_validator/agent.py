@@ -258,7 +258,6 @@ class Agent:
         pool_id, events = self.seat.pool_id, self.duties.bench.events
         if not all(self.seat.chain.is_final(pool_id, n) for n in self.rounds if self._is_live(n)):
             return False
-        self.housekeeping.serve(self.seat.chain.now(), at_once=True)
         self.info = self.seat.leave() or self.info
         if not self.seat.release():
             return False

@@ -16,6 +16,8 @@ from pi_sdk.types import RING, CaseStatus, Outcome, PoolParams
 
 log = logging.getLogger(__name__)
 
+Report = tuple[tuple, Callable[[], object]]
+"""What is reported, and the call that does it."""
 LOOK_SECONDS = 2
 """Chain time between two looks."""
 _SALT = slice(4 + 3 * 32, 4 + 4 * 32)
@@ -78,13 +80,15 @@ class Housekeeping:
             case "CaseResolved":
                 self._cases[args["case_id"]].status = args["status"]
 
-    def serve(self, now: int, *, at_once: bool = False) -> None:
-        """Reports what is due. `at_once`: without waiting for others, since this validator ends."""
-        if now < self._next_look and not at_once:
+    def serve(self, now: int) -> None:
+        """Reports what is due. A seat stays locked for a while after the last verdict and case: time for
+        this.
+        """
+        if now < self._next_look:
             return
         self._next_look = now + LOOK_SECONDS
         for key, report in list(self._found()):
-            if at_once or now >= self._seen.setdefault(key, now) + self.delay:
+            if now >= self._seen.setdefault(key, now) + self.delay:
                 self._tried.add(key)
                 self._send(key, report)
 
@@ -95,66 +99,59 @@ class Housekeeping:
         except (ContractError, TransactionFailed) as error:
             log.debug("%s: %s", key, error)  # somebody else was first, or it is not to be punished
 
-    def _found(self) -> Iterator[tuple[tuple, Callable[[], object]]]:
-        """What can be reported and was not tried yet."""
+    def _found(self) -> Iterator[Report]:
+        """What can be reported and was not tried yet. Reports name seats by their places."""
         oldest = self._next_round - RING
-        seats: list[SeatInfo] | None = None
-        for round_ in sorted(n for n in self._sealed if n >= oldest and ("round", n) not in self._tried):
-            if not self.chain.is_final(self.pool_id, round_):
-                continue
-            seats = self.chain.seats(self.pool_id) if seats is None else seats
-            if all(key in self._tried for key, _ in self._absent_seats(round_, seats)):
-                self._tried.add(("round", round_))
-            yield from self._untried(self._absent_seats(round_, seats))
-        for number, case in self._cases.items():
-            if case.status is None or case.round < oldest:
-                continue
-            yield from self._untried(self._jurors(number, case))
-            if case.status == CaseStatus.CONVICTED and self.params.slash_overturned:
-                seats = self.chain.seats(self.pool_id) if seats is None else seats
-                yield from self._untried(self._verdicts(case, seats))
+        rounds = [n for n in sorted(self._sealed) if n >= oldest and ("round", n) not in self._tried]
+        final = [n for n in rounds if self.chain.is_final(self.pool_id, n)]
+        ended = {
+            n: c for n, c in self._cases.items() if c.status is not None and ("case", n) not in self._tried
+        }
+        if not final and not ended:
+            return
+        seats = [s for s in self.chain.seats(self.pool_id) if s.node != self.node]
+        found: dict[tuple, list[Report]] = {("round", n): [*self._absent_seats(n, seats)] for n in final}
+        for number, case in ended.items():
+            found["case", number] = [*self._jurors(number, case, seats), *self._verdicts(case, seats)]
+        for whole, reports in found.items():
+            left = [report for report in reports if report[0] not in self._tried]
+            if not left:
+                self._tried.add(whole)
+            yield from left
 
-    def _untried(self, reports: Iterator[tuple[tuple, Callable[[], object]]]) -> Iterator:
-        return (report for report in reports if report[0] not in self._tried)
-
-    def _absent_seats(
-        self, round_: int, seats: list[SeatInfo]
-    ) -> Iterator[tuple[tuple, Callable[[], object]]]:
-        present = self._revealed.get(round_, {}).keys() | {self.node}
+    def _absent_seats(self, round_: int, seats: list[SeatInfo]) -> Iterator[Report]:
+        present = self._revealed.get(round_, {})
         for seat in seats if self.params.slash_absence else ():
             live = seat.active_from <= round_ and (not seat.left_at or round_ < seat.left_at)
             if live and seat.node not in present:
                 key = ("absent seat", seat.node, round_)
                 yield key, lambda i=seat.index: self.chain.report_absence(self.pool_id, round_, i)
 
-    def _jurors(self, number: int, case: _Case) -> Iterator[tuple[tuple, Callable[[], object]]]:
+    def _jurors(self, number: int, case: _Case, seats: list[SeatInfo]) -> Iterator[Report]:
         wrong = {
             CaseStatus.CONVICTED: {Outcome.ACCEPT},
             CaseStatus.ACQUITTED: {Outcome.MISMATCH, Outcome.WITHHELD},
         }.get(case.status or CaseStatus.NONE, set())
         for level, jury in case.juries.items():
-            for k, juror in enumerate(jury):
-                vote = case.votes.get((level, juror))
-                place = (number, level, k)
-                if juror == self.node:
-                    continue
+            for seat in (s for s in seats if s.node in jury):
+                vote, place = case.votes.get((level, seat.node)), (number, level, seat.index)
                 if vote is None and self.params.slash_absence:
                     yield ("absent juror", *place), lambda p=place: self.chain.report_absent_juror(*p)
                 elif vote in wrong and self.params.slash_overturned:
                     yield ("overturned vote", *place), lambda p=place: self.chain.report_overturned_vote(*p)
 
-    def _verdicts(self, case: _Case, seats: list[SeatInfo]) -> Iterator[tuple[tuple, Callable[[], object]]]:
+    def _verdicts(self, case: _Case, seats: list[SeatInfo]) -> Iterator[Report]:
         """Those who accepted the slot that was convicted."""
-        places = {seat.node: seat.index for seat in seats}
-        for validator, event in self._revealed.get(case.round, {}).items():
+        if case.status != CaseStatus.CONVICTED or not self.params.slash_overturned:
+            return
+        revealed = self._revealed.get(case.round, {})
+        for seat in (s for s in seats if s.node in revealed):
+            event = revealed[seat.node]
             verdicts = [Verdict(**v) for v in event.args["verdicts"]]
             for which, verdict in enumerate(verdicts):
-                if (verdict.node, verdict.outcome) != (case.node, Outcome.ACCEPT):
-                    continue
-                if validator != self.node and validator in places:
-                    key = ("overturned verdict", validator, case.round, case.node)
-                    place = places[validator]
-                    yield key, lambda e=event, v=verdicts, w=which, i=place: self._overturned(e, i, v, w)
+                if (verdict.node, verdict.outcome) == (case.node, Outcome.ACCEPT):
+                    key = ("overturned verdict", seat.node, case.round, case.node)
+                    yield key, lambda e=event, v=verdicts, w=which, i=seat.index: self._overturned(e, i, v, w)
 
     def _overturned(self, event: Event, index: int, verdicts: list[Verdict], which: int) -> None:
         data = bytes.fromhex(self.chain.rpc.call("eth_getTransactionByHash", event.tx)["input"][2:])

@@ -47,7 +47,8 @@ class Convicted(PiError):
 
 class Agent:
     """One node working in one pool. `connect` makes a further, read-only client; `node_gas` is wei; no
-    `width` means 1 for a new member, and what it declared for one that is in."""
+    `width` means 1 for a new member, and what it declared for one that is in.
+    """
 
     def __init__(
         self,

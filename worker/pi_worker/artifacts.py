@@ -45,7 +45,8 @@ class PoolLog:
     """What a pool's rounds led to, by round, as the chain's events tell it.
 
     `refresh` reads them anew from a little before what is still needed: a node that restarts may have lost
-    its latest blocks, and what stood in them did not happen."""
+    its latest blocks, and what stood in them did not happen.
+    """
 
     client: Client
     pool_id: int
@@ -135,7 +136,8 @@ class Checkpoints:
     def posted(self, round_: int) -> Checkpoint:
         """C_round as the chain has it: from the file that the close before it named, verified against the
         root. Where the votes replaced that root no file is named, and it is recomputed from the round
-        before."""
+        before.
+        """
         if round_ == 0:
             return self.genesis()
         if round_ - 1 not in self.log.closed:

@@ -3,7 +3,8 @@
 A commitment names the root that the node itself recomputed, which is its vote on the close before. So a wrong
 posted root never becomes this node's, not even by a restart: the recomputed checkpoint is on disk, under
 what it follows from. Only where the votes themselves went another way does the node go on from what the
-chain has."""
+chain has.
+"""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pi_sdk.errors import ChainError, ContractError, MalformedArtifact, StoreErr
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.store import HttpStore
-from pi_sdk.types import Phase, RunSpec
+from pi_sdk.types import RING, Phase, RunSpec
 from pi_train.codecs import UpdateFile
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 FETCH_TRIES = 5
 """Times that a round's updates are asked for before the posted checkpoint is taken instead."""
-RING = 16
-"""Rounds that the chain keeps."""
 
 
 @dataclass
@@ -99,7 +98,7 @@ class Following:
     # --- steps ------------------------------------------------------------------------------------------
 
     def _begin(self, running: int) -> None:
-        """Starts from the latest checkpoint of its own that is here, else from the one that the chain has."""
+        """Starts from the latest checkpoint of its own that is here, else from one that the chain has."""
         self.log.from_block = 0
         self.log.refresh()
         for round_ in range(running, max(0, running - RING), -1):
@@ -109,7 +108,9 @@ class Following:
                 n, momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
                 self._go_on(round_, Checkpoint.from_bytes(data, n, momentum), basis)
                 return
-        self._go_on(running, self.checkpoints.posted(running), self._basis(running))
+        # The root before the last is what the votes left standing. The last one is recomputed like any other.
+        before = max(0, running - 1)
+        self._go_on(before, self.checkpoints.posted(before), self._basis(before))
 
     def _go_on(self, round_: int, checkpoint: Checkpoint, basis: bytes | None) -> None:
         self.checkpoint, self.root, self.at, self.basis = checkpoint, checkpoint.root(), round_, basis
@@ -148,10 +149,10 @@ class Following:
             self._go_on(round_ + 1, self.checkpoints.posted(round_ + 1), basis)
             self.events.write("closed", round=round_, root=self.root, agrees=False)
             return
-        self._go_on(round_ + 1, checkpoint, basis)
-        self.events.write("closed", round=round_, root=self.root, agrees=self.root == posted)
         if basis is not None:
             self.journal.keep_checkpoint(round_ + 1, basis, checkpoint.to_bytes())
+        self._go_on(round_ + 1, checkpoint, basis)
+        self.events.write("closed", round=round_, root=self.root, agrees=self.root == posted)
         if self.root != posted:
             log.error(
                 "round %d: the posted checkpoint is wrong: %s, not %s; going on from the recomputed one",
@@ -162,7 +163,8 @@ class Following:
 
     def _recomputed(self, round_: int) -> Checkpoint | None:
         """C_{r+1}; None where the posted one must do, since this node's C_r is not the round's, or an update
-        is not to be had."""
+        is not to be had.
+        """
         assert self.checkpoint is not None
         start = self.log.start_of(round_)
         if self.root != start:

@@ -92,7 +92,8 @@ class Journal:
 
     def write_confirmation(self, opened: Reveal, round_: int) -> Entry:
         """Makes what the confirm-only round commits to durable; there is nothing but the reveal."""
-        self.begin(round_)
+        shutil.rmtree(self.folder(round_), ignore_errors=True)
+        self.folder(round_).mkdir(parents=True)
         return self._write(opened, round_, ZERO)
 
     def _write(self, opened: Reveal, round_: int, update: bytes) -> Entry:

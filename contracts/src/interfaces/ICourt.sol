@@ -80,6 +80,7 @@ interface ICourt {
     error TooManyVerdicts();
     /// Thrown when something needs a round that can still change.
     error RoundNotFinal(uint256 round);
+    /// Thrown when nobody holds this seat, or held it in the round that it is reported about.
     error UnknownSeat(uint256 index);
     error AlreadySeated(address node);
     error TooManySeats();
@@ -147,11 +148,14 @@ interface ICourt {
     function takeSeat(uint256 poolId, address node) external returns (uint256 index);
     /// @notice Gives a seat up from the next round on. The operator or the node may call.
     function leaveSeat(uint256 poolId, uint256 index) external;
-    /// @notice Frees the stake of a seat that was left, once every round that could draw it is final and no case needs it.
+    /// @notice Frees the stake of a seat that was left, once every round that could draw it is final, no case about one of
+    /// these rounds is open, and `appealWindow` has passed since the last of them ended: so long can its silence or its
+    /// wrong votes be reported.
     function releaseSeat(uint256 poolId, uint256 index) external;
 
-    /// @notice Stores a sealed round's audit seed, or pins a new block where the pinned one is out of reach. Anyone; does
-    /// nothing once the seed is stored.
+    /// @notice Stores a sealed round's audit seed, or pins a new block where the pinned one is out of reach. Anyone, while
+    /// verdicts may be committed; does nothing once the seed is stored. A round without a seed is final after that time,
+    /// and nobody was absent.
     function captureSeed(uint256 poolId, uint256 round) external;
     /// @notice Commits this validator's verdicts about a sealed round. Every live seat commits, drawn or not.
     function commitVerdicts(uint256 poolId, uint256 round, bytes32 commitment) external;
@@ -172,7 +176,7 @@ interface ICourt {
 
     /// @notice Punishes a seat that did not commit and reveal its verdicts about a final round. Anyone, once per round.
     function reportAbsence(uint256 poolId, uint256 round, uint256 index) external;
-    /// @notice Punishes a juror who did not commit and open a vote, by its place on one of an ended case's juries. Once.
+    /// @notice Punishes a juror who did not commit and open a vote, by its seat and the level of an ended case's jury. Once.
     function reportAbsentJuror(uint256 caseId, uint256 level, uint256 index) external;
     /// @notice Punishes a juror whose opened vote the case's final outcome contradicts. Once. Anyone.
     function reportOverturnedVote(uint256 caseId, uint256 level, uint256 index) external;

@@ -7,7 +7,7 @@ pragma solidity 0.8.30;
 interface IFraudProofs {
     /// @dev One reveal of the round, in the order of the accumulator. For a node whose update counts, `chunk` is the
     /// encoded chunk that covers the disputed leaf and `siblings` its Merkle-sum path, from the leaf up, each 48 bytes
-    /// (hash, then sum as 16 bytes big-endian); for any other, both are empty.
+    /// (hash, then sum as 16 bytes big-endian); for any other, and where `Leaf.malformed` names another, both are empty.
     struct Contribution {
         address node;
         bytes32 startRoot;
@@ -35,6 +35,9 @@ interface IFraudProofs {
         bytes32[] afterSiblings;
         /// Lower median of the norms of all counting reveals; checked, not believed.
         uint128 median;
+        /// Zero where the leaf is the fault. Else a counting node whose chunk for this leaf no codec writes, so that the
+        /// close should have left it out; then the reveals show no other chunk, and of the leaf only its index is read.
+        address malformed;
     }
 
     /// @dev A proof over several transactions: what has been added up so far. Only its hash is stored.
@@ -47,7 +50,7 @@ interface IFraudProofs {
         uint32 below;
         uint32 upTo;
         uint32 totalWidth;
-        /// A counting update has a chunk that no codec writes: the close should have left it out.
+        /// Whether the leaf's `malformed` counts and is.
         bool malformed;
         /// Sum of width * factor * value so far, for the leaf's values.
         int64[256] sums;

@@ -122,6 +122,7 @@ interface IRoundLedger {
         uint32 revealed; // 0 in the confirm-only round: there is nothing to judge
         uint32 seats; // length of the seat array when the round opened
         uint32 liveSeats; // of these, the ones that judge this round
+        bool reserved; // money was set aside for its verdicts: not for the confirm-only round
     }
 
     error UnknownPool(uint256 poolId);
@@ -227,7 +228,8 @@ interface IRoundLedger {
     /// @notice Frees the stake that a node's present width does not need, once every earlier round is over; settles too.
     /// Anyone.
     function releaseLock(uint256 poolId, address node) external;
-    /// @notice Credits what a node has earned to its operator. Anyone. Returns the pay.
+    /// @notice Credits what a node has earned to its operator. Anyone. Returns the pay. Nothing while a case about the node is
+    /// open: a conviction forfeits what is unsettled.
     function settle(uint256 poolId, address node) external returns (uint256 paid);
     /// @notice Records that an expected node did not reveal in a closed round. The second in a row costs `slashMiss` per
     /// slot and takes the node out. Anyone, once per node and round, in order, while the round is in the ring.
@@ -297,6 +299,12 @@ interface IRoundLedger {
         external
         view
         returns (RecordStatus status, uint16 width, bytes32 commitment);
+    /// @notice What the court reads of a slot: who answers for it, zero unless it was revealed on time from the right root,
+    /// and the first round of its node's membership.
+    function slotOf(uint256 poolId, uint256 number, address node)
+        external
+        view
+        returns (address operator, uint32 activeFrom);
     /// @notice Last moment (unix seconds) at which the close of a round can be disproved; 0 before the close.
     function disprovableUntil(uint256 poolId, uint256 number) external view returns (uint256);
     /// @notice The stake lock behind a node's slots.

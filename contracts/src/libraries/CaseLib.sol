@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
 import {CaseWord, CaseWordLib} from "../types/CaseWord.sol";
+import {Checks} from "./Checks.sol";
 import {SeatLib} from "./SeatLib.sol";
 
 /// @title A case before its juries: hidden votes, then open ones, then two thirds.
@@ -56,18 +57,19 @@ library CaseLib {
             || block.timestamp > word.get(CaseWordLib.COMMIT_DEADLINE);
     }
 
-    function commitVote(Case storage self, uint256 place, bytes32 commitment, uint256 revealWindow) internal {
+    function commitVote(Case storage self, uint256 place, bytes32 commitment) internal {
         CaseWord word = self.word;
-        require(word.status() == ICourt.CaseStatus.Open, ICourt.WrongPhase());
+        Checks.phase(word.status() == ICourt.CaseStatus.Open);
         Jury storage j = jury(self);
-        require(j.votes[place] == 0, ICourt.AlreadyDone());
-        require(!commitsOver(word), ICourt.WrongPhase());
-        require(commitment != 0, ICourt.CommitmentMismatch());
+        Checks.once(j.votes[place] == 0);
+        Checks.phase(!commitsOver(word));
+        Checks.matching(commitment != 0);
         j.votes[place] = commitment;
         word = word.set(CaseWordLib.COMMITTED, word.get(CaseWordLib.COMMITTED) + 1);
         if (commitsOver(word)) {
+            uint256 window = word.get(CaseWordLib.REVEAL_DEADLINE) - word.get(CaseWordLib.COMMIT_DEADLINE);
             word = word.set(CaseWordLib.COMMIT_DEADLINE, block.timestamp);
-            word = word.set(CaseWordLib.REVEAL_DEADLINE, block.timestamp + revealWindow);
+            word = word.set(CaseWordLib.REVEAL_DEADLINE, block.timestamp + window);
         }
         self.word = word;
     }
@@ -75,14 +77,12 @@ library CaseLib {
     /// @param hash of the opened vote
     function revealVote(Case storage self, uint256 place, ICourt.Outcome outcome, bytes32 hash) internal {
         CaseWord word = self.word;
-        require(word.status() == ICourt.CaseStatus.Open, ICourt.WrongPhase());
+        Checks.phase(word.status() == ICourt.CaseStatus.Open);
         Jury storage j = jury(self);
-        require((j.guilty | j.innocent) & (1 << place) == 0, ICourt.AlreadyDone());
-        require(
-            commitsOver(word) && block.timestamp < word.get(CaseWordLib.REVEAL_DEADLINE), ICourt.WrongPhase()
-        );
+        Checks.once((j.guilty | j.innocent) & (1 << place) == 0);
+        Checks.phase(commitsOver(word) && block.timestamp < word.get(CaseWordLib.REVEAL_DEADLINE));
         require(outcome != ICourt.Outcome.None, ICourt.BadOutcome());
-        require(j.votes[place] == hash, ICourt.CommitmentMismatch());
+        Checks.matching(j.votes[place] == hash);
         if (outcome == ICourt.Outcome.Accept) {
             j.innocent |= 1 << place;
             self.word = word.set(CaseWordLib.INNOCENT, word.get(CaseWordLib.INNOCENT) + 1);
@@ -92,14 +92,14 @@ library CaseLib {
         }
     }
 
-    /// @dev What the present jury found. Two thirds of the jury as drawn, so that a silent juror counts for neither side.
+    /// @dev What the present jury found. Two thirds of the jury as drawn, so that a silent juror counts for neither
+    /// side.
     function finding(CaseWord word) internal view returns (ICourt.CaseStatus) {
         (uint256 guilty, uint256 innocent) = (word.get(CaseWordLib.GUILTY), word.get(CaseWordLib.INNOCENT));
         bool opened = guilty + innocent == word.get(CaseWordLib.COMMITTED);
-        require(
+        Checks.phase(
             word.status() == ICourt.CaseStatus.Open && commitsOver(word)
-                && (opened || block.timestamp >= word.get(CaseWordLib.REVEAL_DEADLINE)),
-            ICourt.WrongPhase()
+                && (opened || block.timestamp >= word.get(CaseWordLib.REVEAL_DEADLINE))
         );
         uint256 jurors = word.get(CaseWordLib.JURORS);
         if (jurors == 0) return ICourt.CaseStatus.Hung;
@@ -122,7 +122,7 @@ library CaseLib {
 
     /// @dev A juror of an ended case that did not open a vote; once.
     function punishAbsence(Case storage self, uint256 level, uint256 place) internal {
-        require(isEnded(self.word), ICourt.WrongPhase());
+        Checks.phase(isEnded(self.word));
         Jury storage j = self.juries[level];
         uint256 absent = j.seats & ~(j.guilty | j.innocent);
         require(absent & (1 << place) != 0, ICourt.NotAbsent());
@@ -131,7 +131,7 @@ library CaseLib {
 
     /// @dev A juror of an ended case whose vote says the opposite of its outcome; once.
     function punishVote(Case storage self, uint256 level, uint256 place) internal {
-        require(isEnded(self.word), ICourt.WrongPhase());
+        Checks.phase(isEnded(self.word));
         Jury storage j = self.juries[level];
         ICourt.CaseStatus status = self.word.status();
         uint256 wrong;
@@ -143,7 +143,7 @@ library CaseLib {
 
     function _punish(Jury storage j, uint256 place) private {
         uint256 punished = j.punished;
-        require(punished & (1 << place) == 0, ICourt.AlreadyDone());
+        Checks.once(punished & (1 << place) == 0);
         j.punished = punished | (1 << place);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IFraudProofs} from "../interfaces/IFraudProofs.sol";
 import {OuterRule} from "../interfaces/IPools.sol";
 import {OuterLib} from "./OuterLib.sol";
 
@@ -16,8 +17,17 @@ library ChunkLib {
     uint256 internal constant SPARSE_LEAVES = SPARSE_VALUES / OuterLib.LEAF;
 
     uint256 private constant INT32_MAX = (1 << 31) - 1;
-    /// Neither an int8 nor an int32.
-    int256 private constant NO_VALUE = type(int256).min;
+    /// Where the indices of a sparse chunk start, in bits.
+    uint256 private constant INDICES = 16;
+
+    /// @dev What a pool's codec makes of one chunk.
+    struct Shape {
+        uint256 codec;
+        uint256 values;
+        uint256 kept; // sparse-2bit only
+        uint256 length; // bytes
+        uint256 maxStep; // such that its largest multiple is an int32; 0 for a codec without steps
+    }
 
     // ---------------------------------------------------------------------------------------------- shape
 
@@ -30,63 +40,87 @@ library ChunkLib {
         return (uint256(rule.parameters) + size - 1) / size;
     }
 
-    /// @dev The chunk that has the values of a leaf.
-    function chunkOf(OuterRule memory rule, uint256 leaf) internal pure returns (uint256) {
-        return rule.codec == SPARSE ? leaf / SPARSE_LEAVES : leaf;
+    /// @dev The chunk that has the values of a leaf, and the leaf's place among those that the chunk covers.
+    function chunkOf(OuterRule memory rule, uint256 leaf) internal pure returns (uint256 chunk, uint256 page) {
+        return rule.codec == SPARSE ? (leaf / SPARSE_LEAVES, leaf % SPARSE_LEAVES) : (leaf, 0);
     }
 
-    /// @dev Values in a chunk, whose `index` is below `chunkCount`: the last one may be shorter.
-    function valuesIn(OuterRule memory rule, uint256 index) internal pure returns (uint256) {
+    /// @dev The shape of a chunk, whose `index` is below `chunkCount`: the last one may be shorter.
+    function shapeOf(OuterRule memory rule, uint256 index) internal pure returns (Shape memory shape) {
         uint256 size = valuesPerChunk(rule);
-        uint256 left = uint256(rule.parameters) - index * size;
-        return left < size ? left : size;
+        uint256 left = rule.parameters - index * size;
+        shape.codec = rule.codec;
+        shape.values = left < size ? left : size;
+        if (rule.codec == SPARSE) {
+            shape.kept = rule.k < shape.values ? rule.k : shape.values;
+            shape.length = 2 + (14 * shape.kept + 7) / 8;
+            shape.maxStep = INT32_MAX / 3;
+        } else if (rule.codec == INT8) {
+            shape.length = 2 + shape.values;
+            shape.maxStep = INT32_MAX / 127;
+        } else {
+            shape.length = 4 * shape.values;
+        }
+        if (rule.maxStep < shape.maxStep) shape.maxStep = rule.maxStep;
     }
 
-    // ---------------------------------------------------------------------------------------------- decoding
+    // ---------------------------------------------------------------------------------------------- form
+
+    /// @notice Whether a chunk is one that the codec writes.
+    function isWellFormed(Shape memory shape, bytes calldata chunk) internal pure returns (bool) {
+        (bool fits, uint256 step) = _open(shape, chunk);
+        if (!fits) return false;
+        if (shape.codec == SPARSE) return _isSparse(chunk, shape.kept, shape.values, step == 0);
+        if (shape.codec == INT8) return _isInt8(chunk, step == 0);
+        return true; // all bytes are int32
+    }
+
+    /// @dev Indices ascend inside the chunk, the bits behind the last level are zero, and with a step of zero every level
+    /// has the code 2.
+    function _isSparse(bytes calldata chunk, uint256 kept, uint256 values, bool zero) private pure returns (bool) {
+        uint256 next; // smallest index that may follow
+        for (uint256 i; i < kept; ++i) {
+            uint256 index = _bits(chunk, INDICES + 12 * i, 12);
+            if (index < next || (zero && _bits(chunk, INDICES + 12 * kept + 2 * i, 2) != 2)) return false;
+            next = index + 1;
+        }
+        uint256 used = INDICES + 14 * kept;
+        return next <= values && (used % 8 == 0 || _bits(chunk, used, 8 - used % 8) == 0);
+    }
+
+    function _isInt8(bytes calldata chunk, bool zero) private pure returns (bool) {
+        for (uint256 i = 2; i < chunk.length; ++i) {
+            if (chunk[i] == 0x80 || (zero && chunk[i] != 0)) return false;
+        }
+        return true;
+    }
+
+    // ---------------------------------------------------------------------------------------------- values
 
     /// @notice Adds weight * value to the sums of one leaf, for the values that the chunk has there.
-    /// @param leaf below the number of leaves
+    /// @dev Exact for a chunk that is well-formed. Of any other it checks only that the sums cannot overflow: where one is
+    /// counted, the close is wrong whatever it decodes to, so an honest poster loses nothing by what is read from it.
+    /// @param page place of the leaf among those of the chunk
     /// @param weight below 2^32. INVARIANT: |value| <= 2^31, so the sums fit int64 while all weights together stay below
     /// 2^32; the caller sees to that
-    /// @return wellFormed whether the whole chunk is one that the codec writes; where it is not, the sums are worthless
-    function addTo(int64[256] memory sums, OuterRule memory rule, uint256 leaf, bytes calldata chunk, uint256 weight)
+    function addTo(int64[256] memory sums, Shape memory shape, uint256 page, bytes calldata chunk, uint256 weight)
         internal
         pure
-        returns (bool wellFormed)
     {
-        uint256 values = valuesIn(rule, chunkOf(rule, leaf));
-        uint256 step;
-        if (rule.codec == SPARSE) {
-            uint256 kept = rule.k < values ? rule.k : values;
-            if (chunk.length != 2 + (14 * kept + 7) / 8) return false;
-            (wellFormed, step) = _step(rule, chunk, 3);
-            return wellFormed && _hasNormalTail(chunk, kept, step == 0)
-                && _addSparse(sums, chunk, values, kept, leaf % SPARSE_LEAVES, step * weight);
-        }
-        if (rule.codec == INT8) {
-            if (chunk.length != 2 + values) return false;
-            (wellFormed, step) = _step(rule, chunk, 127);
-            (bool clean, bool zero) = _addDense(sums, chunk[2:], 1, type(int8).min, step * weight);
-            return wellFormed && clean && (step != 0 || zero);
-        }
-        if (chunk.length != 4 * values) return false;
-        (wellFormed,) = _addDense(sums, chunk, 4, NO_VALUE, weight);
+        (bool fits, uint256 step) = _open(shape, chunk);
+        require(fits, IFraudProofs.BadProof("malformed"));
+        if (shape.codec == SPARSE) _addSparse(sums, chunk, shape.kept, page, step * weight);
+        else if (shape.codec == INT8) _addDense(sums, chunk[2:], 1, step * weight);
+        else _addDense(sums, chunk, 4, weight);
     }
 
-    /// @notice Sum of squares of all values of a chunk, below 2^75.
-    /// @dev Decodes leaf by leaf, so that there is one decoder: a norm is disproved once, not in every round.
-    /// @param index of the chunk, below `chunkCount`
-    /// @return wellFormed whether the chunk is one that the codec writes; where it is not, the sum is worthless
-    function squaresOf(OuterRule memory rule, uint256 index, bytes calldata chunk)
-        internal
-        pure
-        returns (bool wellFormed, uint256 squares)
-    {
-        uint256 first = index * (valuesPerChunk(rule) / OuterLib.LEAF);
-        uint256 leaves = (valuesIn(rule, index) + OuterLib.LEAF - 1) / OuterLib.LEAF;
+    /// @notice Sum of squares of all values of a well-formed chunk, below 2^75.
+    /// @dev Leaf by leaf, so that there is one decoder: a norm is disproved once, not in every round.
+    function squaresOf(Shape memory shape, bytes calldata chunk) internal pure returns (uint256 squares) {
+        uint256 pages = (shape.values + OuterLib.LEAF - 1) / OuterLib.LEAF;
         int64[256] memory values;
-        for (uint256 leaf = first; leaf < first + leaves; ++leaf) {
-            if (!addTo(values, rule, leaf, chunk, 1)) return (false, 0);
+        for (uint256 page; page < pages; ++page) {
+            addTo(values, shape, page, chunk, 1);
             for (uint256 i; i < OuterLib.LEAF; ++i) {
                 int256 value = values[i];
                 values[i] = 0;
@@ -95,92 +129,71 @@ library ChunkLib {
                 }
             }
         }
-        return (true, squares);
     }
 
-    // ---------------------------------------------------------------------------------------------- formats
+    // ---------------------------------------------------------------------------------------------- bytes
 
-    /// @dev The step in the first two bytes: an 11-bit mantissa and a 5-bit shift, normalised.
-    /// @param levels largest factor that a value of this codec has on its step; it must still fit int32
-    function _step(OuterRule memory rule, bytes calldata chunk, uint256 levels)
-        private
-        pure
-        returns (bool wellFormed, uint256 step)
-    {
-        uint256 code = uint16(bytes2(chunk[:2]));
+    /// @dev Checks the length of a chunk and, where the codec has one, the step in its first two bytes: an 11-bit mantissa and
+    /// a 5-bit shift, normalised.
+    function _open(Shape memory shape, bytes calldata chunk) private pure returns (bool fits, uint256 step) {
+        if (chunk.length != shape.length) return (false, 0);
+        if (shape.maxStep == 0) return (true, 1);
+        uint256 code = _bits(chunk, 0, 16);
         uint256 mantissa = code >> 5;
         uint256 shift = code & 31;
         step = mantissa << shift;
-        wellFormed = (shift == 0 || mantissa >= 1024) && step <= rule.maxStep && step <= INT32_MAX / levels;
+        fits = (shift == 0 || mantissa >= 1024) && step <= shape.maxStep;
     }
 
-    /// @dev What follows a sparse chunk's indices: the bits behind the last level are zero, and with a step of zero every
-    /// level has the code 2.
-    function _hasNormalTail(bytes calldata chunk, uint256 kept, bool zero) private pure returns (bool) {
-        uint256 used = 16 + 14 * kept;
-        uint256 padding = 8 * chunk.length - used;
-        if (uint8(chunk[chunk.length - 1]) & ((1 << padding) - 1) != 0) return false;
-        if (!zero) return true;
-        for (uint256 bit = 16 + 12 * kept; bit < used; bit += 2) {
-            if ((uint8(chunk[bit / 8]) >> (6 - bit % 8)) & 3 != 2) return false;
-        }
-        return true;
-    }
-
-    /// @dev Indices are 12 bits each and ascend; a level has 2 bits. `page` is the leaf's place in the chunk.
-    /// @return wellFormed whether the indices ascend inside the chunk
-    function _addSparse(
-        int64[256] memory sums,
-        bytes calldata chunk,
-        uint256 values,
-        uint256 kept,
-        uint256 page,
-        uint256 scale
-    ) private pure returns (bool wellFormed) {
-        // Assembly: this runs for every index of every update of a proof, and is most of its gas. Words are read inside the
-        // chunk, or what they have behind its end is shifted away.
+    /// @dev `width` bits, 16 at most, of a chunk that has them.
+    function _bits(bytes calldata chunk, uint256 at, uint256 width) private pure returns (uint256 value) {
         assembly ("memory-safe") {
-            let body := add(chunk.offset, 2)
-            let next := 0 // the smallest index that may follow
-            wellFormed := 1
-            for { let i := 0 } lt(i, kept) { i := add(i, 1) } {
-                let bit := mul(12, i)
-                let index := and(shr(sub(244, and(bit, 4)), calldataload(add(body, shr(3, bit)))), 0xfff)
-                if lt(index, next) { wellFormed := 0 }
-                next := add(index, 1)
-                if eq(shr(8, index), page) {
-                    bit := add(mul(12, kept), mul(2, i))
-                    let code := and(shr(sub(254, and(bit, 7)), calldataload(add(body, shr(3, bit)))), 3)
-                    let sum := add(sums, mul(32, and(index, 0xff)))
-                    mstore(sum, add(mload(sum), mul(scale, sub(mul(2, code), 3)))) // levels -3, -1, 1, 3
-                }
-            }
-            if gt(next, values) { wellFormed := 0 }
+            let word := shl(and(at, 7), calldataload(add(chunk.offset, shr(3, at))))
+            value := shr(sub(256, width), word)
         }
     }
 
-    /// @dev Values of `size` bytes each, at most 256 of them.
-    /// @return clean whether none is the forbidden one
-    /// @return zero whether all are zero
-    function _addDense(int64[256] memory sums, bytes calldata body, uint256 size, int256 forbidden, uint256 scale)
+    /// @dev Indices are 12 bits each and ascend, so the first one of the leaf is found by bisection; a level has 2 bits.
+    /// @param page the leaf's place in the chunk
+    function _addSparse(int64[256] memory sums, bytes calldata chunk, uint256 kept, uint256 page, uint256 scale)
         private
         pure
-        returns (bool clean, bool zero)
     {
+        // Assembly: this runs for every update of a proof, and checked reads of calldata would be most of its gas.
+        assembly ("memory-safe") {
+            function bits(at, unused) -> value {
+                value := shr(unused, shl(and(at, 7), calldataload(shr(3, at))))
+            }
+            let indices := shl(3, add(chunk.offset, 2))
+            let from := shl(8, page)
+            let i := 0
+            for { let high := kept } lt(i, high) {} {
+                let middle := shr(1, add(i, high))
+                switch lt(bits(add(indices, mul(12, middle)), 244), from)
+                case 0 { high := middle }
+                default { i := add(middle, 1) }
+            }
+            let levels := add(indices, mul(12, kept))
+            for {} lt(i, kept) { i := add(i, 1) } {
+                let place := sub(bits(add(indices, mul(12, i)), 244), from)
+                if gt(place, 0xff) { break }
+                let sum := add(sums, shl(5, place))
+                let level := sub(shl(1, bits(add(levels, shl(1, i)), 254)), 3) // -3, -1, 1, 3
+                mstore(sum, add(mload(sum), mul(scale, level)))
+            }
+        }
+    }
+
+    /// @dev Signed values of `size` bytes each, at most 256 of them.
+    function _addDense(int64[256] memory sums, bytes calldata body, uint256 size, uint256 scale) private pure {
         // Assembly: 256 values per update of a proof, where a checked read of one costs more than all the work on it.
         assembly ("memory-safe") {
-            let unused := sub(256, mul(8, size))
+            let unused := sub(256, shl(3, size))
             let end := add(body.offset, body.length)
-            let any := 0
-            clean := 1
             for { let at := body.offset } lt(at, end) { at := add(at, size) } {
-                let value := sar(unused, calldataload(at))
-                if eq(value, forbidden) { clean := 0 }
-                any := or(any, value)
-                mstore(sums, add(mload(sums), mul(scale, value)))
+                mstore(sums, add(mload(sums), mul(scale, sar(unused, calldataload(at)))))
                 sums := add(sums, 32)
             }
-            zero := iszero(any)
         }
     }
 }

@@ -51,20 +51,21 @@ library MemberLib {
     /// @return leftAt first round that does not expect it
     /// @return phaseEnded whether the running commit phase waited for this node alone
     function takeOut(PoolState storage self, address node) internal returns (uint256 leftAt, bool phaseEnded) {
+        MemberState storage m = self.member[node];
+        MemberWord before = m.word; // knows the width in the round before the running one
         leftAt = setWidth(self, node, 0);
         PoolWord word = self.word;
         if (RoundLib.phase(word) != IRoundLedger.Phase.Commit) return (leftAt, false);
-        MemberState storage m = self.member[node];
         uint256 running = word.running();
-        if (m.word.widthAt(running) == 0 || m.pending.isOf(running)) return (leftAt, false);
-        m.word = m.word.withWidth(0, running);
+        if (before.widthAt(running) == 0 || m.pending.isOf(running)) return (leftAt, false);
+        m.word = before.withWidth(0, running);
         (word, phaseEnded) = self.endCommitPhaseIfComplete(word.minus(PoolWordLib.EXPECTED, 1));
         self.word = word;
         leftAt = running;
     }
 
-    /// @dev Remembers the earliest convicted round: unsettled pay of this and later ones is forfeited. A commitment of the
-    /// running round that waits to be revealed is void, so that nobody waits for it.
+    /// @dev Remembers the earliest convicted round: unsettled pay of this and later ones is forfeited. The running round
+    /// waits for neither its commitment (an ejected node is still expected) nor its reveal: a commitment is void.
     /// @return phaseEnded whether the running commit phase is complete now
     function convict(PoolState storage self, uint256 round, address node) internal returns (bool phaseEnded) {
         MemberState storage m = self.member[node];
@@ -73,12 +74,17 @@ library MemberLib {
 
         PoolWord word = self.word;
         uint256 running = word.running();
-        bool waiting = m.pending.isOf(running) && m.word.lastRevealed() != running + 1;
-        if (!waiting || word.has(PoolWordLib.SEALED)) return false;
+        bool expected = m.word.widthAt(running) != 0 && m.word.lastRevealed() != running + 1;
+        if (!expected || word.has(PoolWordLib.SEALED)) return false;
         bool committing = RoundLib.phase(word) == IRoundLedger.Phase.Commit;
-        m.pending = Record.wrap(0);
+        if (m.pending.isOf(running)) {
+            m.pending = Record.wrap(0);
+            word = word.minus(PoolWordLib.COMMITTED, 1);
+        } else if (!committing) {
+            return false;
+        }
         m.word = m.word.withWidth(0, running);
-        word = word.minus(PoolWordLib.COMMITTED, 1).minus(PoolWordLib.EXPECTED, 1);
+        word = word.minus(PoolWordLib.EXPECTED, 1);
         if (committing) (word, phaseEnded) = self.endCommitPhaseIfComplete(word);
         self.word = word;
     }

@@ -34,17 +34,19 @@ library OuterLib {
         }
     }
 
-    /// @dev a / b, half away from zero. b is positive.
-    function divide(int256 a, int256 b) internal pure returns (int256) {
+    /// @dev a / b, half away from zero. b is positive and even. `sign` is -1 or 0, and (x ^ sign) - sign is x or -x.
+    function divide(int256 a, uint256 b) internal pure returns (int256) {
         unchecked {
-            return a < 0 ? -((b / 2 - a) / b) : (a + b / 2) / b;
+            int256 sign = a >> 255;
+            uint256 size = uint256((a ^ sign) - sign);
+            return (int256((size + (b >> 1)) / b) ^ sign) - sign;
         }
     }
 
-    /// @dev a / 2^16, half away from zero.
+    /// @dev a / 2^16, half away from zero: a >> 255 is -1 for a negative one, whose halves round down.
     function divideQ16(int256 a) internal pure returns (int256) {
         unchecked {
-            return a < 0 ? -((0x8000 - a) >> 16) : (a + 0x8000) >> 16;
+            return (a + 0x8000 + (a >> 255)) >> 16;
         }
     }
 
@@ -63,7 +65,8 @@ library OuterLib {
     /// @dev theta - lr * step. Python cuts a step at 2^62 / lr to stay inside 64 bits; theta saturates long before.
     function descend(int256 theta, int256 step, int256 lr) internal pure returns (int256) {
         unchecked {
-            return clamp(theta - divideQ16(lr * step), type(int32).min, type(int32).max);
+            int256 next = theta - divideQ16(lr * step);
+            return int32(next) == next ? next : next < 0 ? int256(type(int32).min) : int256(type(int32).max);
         }
     }
 
@@ -77,24 +80,48 @@ library OuterLib {
         returns (bytes memory leaf)
     {
         leaf = before;
-        int256 divisor = int256(totalWidth) << 16;
-        int256 lr = int256(uint256(rule.lr));
-        int256 decay = int256(uint256(rule.momentum));
-        bool hasMomentum = rule.rule == NESTEROV;
-        // Behind the last parameter, leaf and sums hold zeros, which stay zeros.
-        for (uint256 i; i < LEAF; ++i) {
-            int256 step = sums[i];
-            if (hasMomentum) {
-                uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
-                int256 momentum = _load(leaf, end, MOMENTUM_BYTES);
-                (momentum, step) = nesterov(momentum, divide(step, divisor), decay);
-                _store(leaf, end, MOMENTUM_BYTES, momentum);
-            } else {
-                if (step == 0) continue; // most of a sparse leaf: what nobody sent stays as it is
-                step = divide(step, divisor);
+        uint256 divisor = totalWidth << 16;
+        if (rule.rule == NESTEROV) _nesterov(leaf, sums, divisor, rule.lr, rule.momentum);
+        else _sgd(leaf, sums, divisor, rule.lr);
+    }
+
+    // ---------------------------------------------------------------------------------------------- leaves
+
+    /// @dev What nobody sent stays as it is, which is most of a sparse leaf.
+    function _sgd(bytes memory leaf, int64[256] memory sums, uint256 divisor, uint32 lr) private pure {
+        unchecked {
+            for (uint256 i = _skipZeros(sums, 0); i < LEAF; i = _skipZeros(sums, i + 1)) {
+                uint256 end = (i + 1) * THETA_BYTES;
+                int256 mean = divide(sums[i], divisor);
+                _store(leaf, end, THETA_BYTES, descend(_load(leaf, end, THETA_BYTES), mean, int256(uint256(lr))));
             }
-            uint256 last = (i + 1) * THETA_BYTES;
-            _store(leaf, last, THETA_BYTES, descend(_load(leaf, last, THETA_BYTES), step, lr));
+        }
+    }
+
+    /// @dev Behind the last parameter, leaf and sums hold zeros, which stay zeros.
+    function _nesterov(bytes memory leaf, int64[256] memory sums, uint256 divisor, uint32 lr, uint32 decay)
+        private
+        pure
+    {
+        unchecked {
+            for (uint256 i; i < LEAF; ++i) {
+                uint256 end = LEAF * THETA_BYTES + (i + 1) * MOMENTUM_BYTES;
+                (int256 momentum, int256 step) =
+                    nesterov(_load(leaf, end, MOMENTUM_BYTES), divide(sums[i], divisor), int256(uint256(decay)));
+                _store(leaf, end, MOMENTUM_BYTES, momentum);
+                end = (i + 1) * THETA_BYTES;
+                _store(leaf, end, THETA_BYTES, descend(_load(leaf, end, THETA_BYTES), step, int256(uint256(lr))));
+            }
+        }
+    }
+
+    /// @dev The first place from i on whose sum is not zero; 256 without one. Assembly, for most of a sparse leaf is zeros.
+    function _skipZeros(int64[256] memory sums, uint256 i) private pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            let at := add(sums, shl(5, i))
+            let end := add(sums, 8192)
+            for {} lt(at, end) { at := add(at, 32) } { if mload(at) { break } }
+            place := shr(5, sub(at, sums))
         }
     }
 

@@ -112,6 +112,14 @@ library ResultLib {
         return self.isRunning(round) ? self.checkpointRoot : self.roundAt(round + 1).startRoot;
     }
 
+    /// @dev Whether the result of a closed round may still change what becomes of this work. An exclusion is void once the
+    /// next round overrules the close, and is what a disproof has to name; while no other round has opened, a disproved
+    /// close is done again, and may exclude others.
+    function isUndecided(PoolState storage self, uint256 round, uint256 entry) internal view returns (bool) {
+        bool revisable = entry & MemberWordLib.EXCLUDED != 0 || self.isRunning(round);
+        return revisable && block.timestamp <= disprovableUntil(self, round);
+    }
+
     /// @dev Marks a disproved close, once; where the next round has not opened, the round waits for another close.
     /// @return poster who loses the bond
     function disprove(PoolState storage self, uint256 round, address[] calldata excluded)

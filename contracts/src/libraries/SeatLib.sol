@@ -3,13 +3,14 @@ pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
 import {SeatWord, SeatWordLib} from "../types/SeatWord.sol";
+import {Checks} from "./Checks.sol";
 import {Hashes} from "./Hashes.sol";
 import {ParamsLib} from "./ParamsLib.sol";
 import {RING} from "./PoolLib.sol";
 
 /// @title The validator seats of a pool: their holders, their commitments, and drawing from them.
-/// @notice A seat keeps its place while it is held; a released place is given to the next taker. Sets of seats are words
-/// with one bit per place.
+/// @notice A seat keeps its place while it is held; a released place is given to the next taker. Sets of seats are
+/// words with one bit per place.
 library SeatLib {
     /// @dev The first word is all that a draw reads.
     struct Seat {
@@ -55,7 +56,10 @@ library SeatLib {
             self.count += 1;
         }
         self.live += 1;
-        self.seats[place] = Seat({operator: operator, activeFrom: uint24(nextRound), leftAt: 0, node: node});
+        Seat storage seat = self.seats[place];
+        seat.operator = operator;
+        seat.activeFrom = uint24(nextRound);
+        seat.node = node;
         self.wordOf[node] = SeatWordLib.create(place, nextRound);
     }
 
@@ -121,7 +125,7 @@ library SeatLib {
             self.wordOf[node] = word.withCommitment(round, hash);
         } else {
             SeatWord[RING] storage kept = self.kept[node];
-            require(round + 1 != latest && !kept[round % RING].isOf(round), ICourt.AlreadyDone());
+            Checks.once(round + 1 != latest && !kept[round % RING].isOf(round));
             kept[round % RING] = word.withCommitment(round, hash);
         }
     }
@@ -131,9 +135,9 @@ library SeatLib {
         SeatWord word = self.wordOf[node];
         bool isLatest = word.isOf(round);
         if (!isLatest) word = self.kept[node][round % RING];
-        require(word.isOf(round), ICourt.CommitmentMismatch());
-        require(word.has(SeatWordLib.PENDING), ICourt.AlreadyDone());
-        require(word.matches(hash), ICourt.CommitmentMismatch());
+        Checks.matching(word.isOf(round));
+        Checks.once(word.has(SeatWordLib.PENDING));
+        Checks.matching(word.matches(hash));
 
         word = word.without(SeatWordLib.PENDING);
         if (isLatest) self.wordOf[node] = word;
@@ -144,8 +148,8 @@ library SeatLib {
     function punish(State storage self, address node, uint256 round, bytes32 hash) internal {
         SeatWord word = self.kept[node][round % RING];
         bool opened = word.isOf(round) && !word.has(SeatWordLib.PENDING);
-        require(opened && word.matches(hash), ICourt.CommitmentMismatch());
-        require(!word.has(SeatWordLib.PUNISHED), ICourt.AlreadyDone());
+        Checks.matching(opened && word.matches(hash));
+        Checks.once(!word.has(SeatWordLib.PUNISHED));
         self.kept[node][round % RING] = word.with(SeatWordLib.PUNISHED);
     }
 
@@ -163,14 +167,11 @@ library SeatLib {
 
     /// @dev Draws up to `wanted` seats that judge a case. Each level draws anew.
     /// @return larger whether an eligible seat was not drawn
-    function drawJury(
-        State storage self,
-        Draw memory draw,
-        bytes32 seed,
-        uint256 caseId,
-        uint256 level,
-        uint256 wanted
-    ) internal view returns (bool larger) {
+    function drawJury(State storage self, Draw memory draw, bytes32 seed, uint256 caseId, uint256 level, uint256 wanted)
+        internal
+        view
+        returns (bool larger)
+    {
         for (uint256 k; k < wanted; ++k) {
             if (!_next(self, draw, Hashes.jurorDraw(seed, caseId, (level << 8) + k, draw.n))) return false;
         }

@@ -20,58 +20,75 @@ library TreeLib {
         return sha256(bytes.concat(hex"00", data));
     }
 
-    /// @dev Root of the tree in which `hash` is at `index`; the path's length is the caller's to check.
-    function rootOf(bytes32 hash, uint256 index, bytes32[] calldata siblings) internal pure returns (bytes32) {
-        for (uint256 i; i < siblings.length; ++i) {
-            hash = (index >> i) & 1 == 0
-                ? sha256(bytes.concat(hex"01", hash, siblings[i]))
-                : sha256(bytes.concat(hex"01", siblings[i], hash));
+    /// @dev The same of calldata. Assembly, for a proof hashes one of these per update: the bytes are laid behind the free
+    /// memory pointer, where nothing has to stay.
+    function leafHashOf(bytes calldata data) internal view returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            let leaf := mload(0x40)
+            mstore8(leaf, 0x00)
+            calldatacopy(add(leaf, 1), data.offset, data.length)
+            // A failed call (out of gas) must not leave an old hash standing.
+            if iszero(staticcall(gas(), 2, leaf, add(data.length, 1), 0, 32)) { revert(0, 0) }
+            hash := mload(0)
         }
-        return hash;
+    }
+
+    /// @dev Root of the tree in which `hash` is at `index`; the path's length is the caller's to check.
+    function rootOf(bytes32 hash, uint256 index, bytes32[] calldata siblings) internal view returns (bytes32 root) {
+        // Assembly as below, with 65 bytes to a node.
+        assembly ("memory-safe") {
+            let node := mload(0x40)
+            mstore8(node, 0x01)
+            let end := add(siblings.offset, shl(5, siblings.length))
+            for { let at := siblings.offset } lt(at, end) { at := add(at, 32) } {
+                let shift := shl(5, and(index, 1))
+                index := shr(1, index)
+                mstore(add(add(node, 1), shift), hash)
+                mstore(sub(add(node, 33), shift), calldataload(at))
+                // A failed call (out of gas) must not leave an old hash standing.
+                if iszero(staticcall(gas(), 2, node, 65, 0, 32)) { revert(0, 0) }
+                hash := mload(0)
+            }
+            root := hash
+        }
     }
 
     /// @dev Root of the Merkle-sum tree in which (hash, sum) is at `index`. Sums add up by construction, and must fit their
     /// 16 bytes. The path's length is the caller's to check.
-    function sumRootOf(bytes32 hash, uint128 sum_, uint256 index, bytes calldata siblings)
+    function sumRootOf(bytes32 hash, uint128 sum, uint256 index, bytes calldata siblings)
         internal
         view
-        returns (bytes32)
+        returns (bytes32 root)
     {
-        uint256 levels = siblings.length / SUM_SIBLING;
-        uint256 sum = sum_;
-        bool fits = true;
-        // Assembly: a proof has a path per update, and `bytes.concat` would allocate and copy for each of its nodes. The
-        // 97 bytes of a node are built behind the free memory pointer, where nothing has to stay.
+        uint256 total = sum; // grows on the way up, so only the last one has to be checked
+        // Assembly, for a proof has a path per update: 97 bytes of a node are laid behind the free memory pointer, and one of
+        // its children comes from calldata as it is.
         assembly ("memory-safe") {
             let node := mload(0x40)
+            let left := add(node, 1)
+            let right := add(node, 49)
+            let end := add(siblings.offset, siblings.length)
             mstore8(node, 0x01)
-            let at := siblings.offset
-            for { let i := 0 } lt(i, levels) { i := add(i, 1) } {
-                let sibling := calldataload(at)
-                let beside := shr(128, calldataload(add(at, 32)))
-                switch and(shr(i, index), 1)
-                case 0 {
-                    mstore(add(node, 1), hash)
-                    mstore(add(node, 33), shl(128, sum))
-                    mstore(add(node, 49), sibling)
-                    mstore(add(node, 81), shl(128, beside))
-                }
-                default {
-                    mstore(add(node, 1), sibling)
-                    mstore(add(node, 33), shl(128, beside))
-                    mstore(add(node, 49), hash)
-                    mstore(add(node, 81), shl(128, sum))
-                }
+            for { let at := siblings.offset } lt(at, end) { at := add(at, 48) } {
+                let shift := mul(48, and(index, 1))
+                index := shr(1, index)
+                // Ours first: its second word reaches 16 bytes beyond it.
+                let ours := add(left, shift)
+                mstore(ours, hash)
+                mstore(add(ours, 32), shl(128, total))
+                calldatacopy(sub(right, shift), at, 48)
                 // A failed call (out of gas) must not leave an old hash standing.
                 if iszero(staticcall(gas(), 2, node, 97, 0, 32)) { revert(0, 0) }
                 hash := mload(0)
-                sum := add(sum, beside)
-                fits := and(fits, iszero(shr(128, sum)))
-                at := add(at, 48)
+                total := add(total, shr(128, calldataload(add(at, 32))))
             }
+            mstore8(node, 0x02)
+            mstore(left, hash)
+            mstore(add(left, 32), shl(128, total))
+            if iszero(staticcall(gas(), 2, node, 49, 0, 32)) { revert(0, 0) }
+            root := mload(0)
         }
-        require(fits, IFraudProofs.BadProof("sums"));
-        return sumRoot(hash, uint128(sum));
+        require(total <= type(uint128).max, IFraudProofs.BadProof("sums"));
     }
 
     /// @dev What an update's root is made of: the top node and its sum.

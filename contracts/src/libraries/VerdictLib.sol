@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
 import {AuditWord, AuditWordLib} from "../types/AuditWord.sol";
+import {Checks} from "./Checks.sol";
 import {RING} from "./PoolLib.sol";
 
 /// @title The verdicts about a round: its seed, then everybody commits, then everybody reveals, then it is final.
@@ -83,10 +84,13 @@ library VerdictLib {
         Audit storage audit = self.ring[round % RING];
         AuditWord word = audit.word;
         require(isSeeded(word, round), ICourt.SeedMissing());
-        require(!commitsOver(word), ICourt.WrongPhase());
-        word = word.plus(AuditWordLib.COMMITTED, 1);
-        if (commitsOver(word)) {
-            uint256 window = word.get(AuditWordLib.REVEAL_DEADLINE) - word.get(AuditWordLib.COMMIT_DEADLINE);
+        uint256 committed = word.get(AuditWordLib.COMMITTED);
+        uint256 liveSeats = word.get(AuditWordLib.LIVE_SEATS);
+        uint256 deadline = word.get(AuditWordLib.COMMIT_DEADLINE);
+        Checks.phase(committed != liveSeats && block.timestamp <= deadline);
+        word = word.plusOne(AuditWordLib.COMMITTED);
+        if (committed + 1 == liveSeats) {
+            uint256 window = word.get(AuditWordLib.REVEAL_DEADLINE) - deadline;
             word = word.set(AuditWordLib.COMMIT_DEADLINE, block.timestamp);
             word = word.set(AuditWordLib.REVEAL_DEADLINE, block.timestamp + window);
         }
@@ -98,8 +102,8 @@ library VerdictLib {
     function reveal(State storage self, uint256 round, uint256 place) internal returns (bool last) {
         Audit storage audit = self.ring[round % RING];
         AuditWord word = audit.word;
-        require(isSeeded(word, round) && commitsOver(word) && !isOver(word), ICourt.WrongPhase());
-        word = word.plus(AuditWordLib.REVEALED, 1);
+        Checks.phase(isSeeded(word, round) && commitsOver(word) && !isOver(word));
+        word = word.plusOne(AuditWordLib.REVEALED);
         last = word.get(AuditWordLib.REVEALED) == word.get(AuditWordLib.COMMITTED);
         if (last) word = word.set(AuditWordLib.REVEAL_DEADLINE, block.timestamp);
         audit.word = word;
@@ -118,9 +122,11 @@ library VerdictLib {
 
     // ---------------------------------------------------------------------------------------------- counters
 
-    /// @dev How many of `wanted` fees the round's budget still pays; counts them as paid.
+    /// @dev How many of `wanted` fees the round's budget still pays; counts them as paid. None once it is released: a
+    /// case that opens with the last reveal may end at once for want of a jury, before the next one opens.
     function takeFees(Audit storage self, uint256 wanted, uint256 budget) internal returns (uint256 fees) {
         AuditWord word = self.word;
+        if (word.has(AuditWordLib.RELEASED)) return 0;
         uint256 left = budget - word.get(AuditWordLib.PAID);
         fees = wanted < left ? wanted : left;
         if (fees != 0) self.word = word.plus(AuditWordLib.PAID, fees);
@@ -128,7 +134,7 @@ library VerdictLib {
 
     function openCase(State storage self, uint256 round) internal {
         Audit storage audit = self.ring[round % RING];
-        audit.word = audit.word.plus(AuditWordLib.OPEN_CASES, 1);
+        audit.word = audit.word.plusOne(AuditWordLib.OPEN_CASES);
     }
 
     /// @dev Remembers when, since a seat stays answerable for a while after.
@@ -151,15 +157,15 @@ library VerdictLib {
         }
     }
 
-    /// @dev A seat that was live in the rounds before `leftAt` is needed by their open cases, and for `grace` seconds after
-    /// a case or a round has ended: until then its silence or its wrong votes can be reported. About rounds that are in
-    /// the ring no more this is not known exactly, so there any case counts.
-    function requireQuiet(State storage self, uint256 leftAt, uint256 grace) internal view {
+    /// @dev A seat that was live in the rounds from `activeFrom` until `leftAt` is needed by their open cases, and for
+    /// `grace` seconds after a case or a round has ended: until then its silence or its wrong votes can be reported.
+    /// About rounds that are in the ring no more this is not known exactly, so there any case counts.
+    function requireQuiet(State storage self, uint256 activeFrom, uint256 leftAt, uint256 grace) internal view {
         uint256 since = block.timestamp < grace ? 0 : block.timestamp - grace;
         require(self.displacedCases == 0 && self.displacedEnded <= since, ICourt.StillNeeded(leftAt));
         for (uint256 place; place < RING; ++place) {
             AuditWord word = self.ring[place].word;
-            if (word.isEmpty() || word.round() >= leftAt) continue;
+            if (word.isEmpty() || word.round() < activeFrom || word.round() >= leftAt) continue;
             bool quiet = word.get(AuditWordLib.OPEN_CASES) == 0 && word.get(AuditWordLib.LAST_ENDED) <= since
                 && word.get(AuditWordLib.REVEAL_DEADLINE) <= since;
             require(quiet, ICourt.StillNeeded(word.round()));

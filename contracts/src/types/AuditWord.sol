@@ -6,7 +6,8 @@ import {Bits} from "./Bits.sol";
 /// @dev Everything that moves while a round is judged, in one storage word, so that a validator's commitment writes it
 /// once and asks no other contract. From the lowest bit:
 ///
-///   24 round + 1 (0 = empty) | 40 seedBlock | 40 commitDeadline | 40 revealDeadline (moved forward when all have acted)
+///   24 round + 1 (0 = empty) | 40 seedBlock
+///   40 commitDeadline | 40 revealDeadline (both moved forward when all have acted)
 ///   40 lastEnded: when the last case about the round ended, unix seconds
 ///    9 seats: length of the seat array when the round opened | 9 liveSeats | 9 committed | 9 revealed
 ///   16 paid: verdicts and votes | 13 openCases | 1 seeded | 1 released | 1 marked: `Audit.opened` is this round's
@@ -37,7 +38,9 @@ library AuditWordLib {
     }
 
     function isOf(AuditWord self, uint256 round_) internal pure returns (bool) {
-        return get(self, ROUND) == round_ + 1;
+        unchecked {
+            return uint24(AuditWord.unwrap(self)) == round_ + 1;
+        }
     }
 
     function isEmpty(AuditWord self) internal pure returns (bool) {
@@ -55,6 +58,14 @@ library AuditWordLib {
 
     function set(AuditWord self, uint256 field, uint256 value) internal pure returns (AuditWord) {
         return AuditWord.wrap(Bits.set(AuditWord.unwrap(self), field, value));
+    }
+
+    /// @dev INVARIANT: a counter never runs into the next field: it counts seats, at most 256, or cases about different
+    /// nodes of one round, at most `ParamsLib.MAX_SLOTS`.
+    function plusOne(AuditWord self, uint256 field) internal pure returns (AuditWord) {
+        unchecked {
+            return AuditWord.wrap(AuditWord.unwrap(self) + (1 << (field >> 8)));
+        }
     }
 
     function plus(AuditWord self, uint256 field, uint256 amount) internal pure returns (AuditWord) {

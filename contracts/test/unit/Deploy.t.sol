@@ -9,9 +9,9 @@ import {Base} from "../Base.sol";
 contract DeployTest is Base, Deployer {
     function setUp() public override {
         vm.warp(1_000_000);
-        Deployment memory d = _deploy(address(this), vm.getNonce(address(this)), TREASURY, UNBONDING);
-        (token, registry, stakes) = (d.token, d.registry, d.stakes);
-        (rewards, ledger, court) = (d.rewards, d.ledger, d.court);
+        Deployment memory d = _deploy(address(this), vm.getNonce(address(this)), TREASURY, GUARDIAN, UNBONDING);
+        (token, registry, stakes, rewards) = (d.token, d.registry, d.stakes, d.rewards);
+        (pools, ledger, court, proofs) = (d.pools, d.ledger, d.court, d.proofs);
     }
 
     function test_RevertWhen_ThePredictionIsWrong() public {
@@ -19,7 +19,7 @@ contract DeployTest is Base, Deployer {
     }
 
     function deployAt(uint256 nonce) external {
-        _deploy(address(this), nonce, TREASURY, UNBONDING);
+        _deploy(address(this), nonce, TREASURY, GUARDIAN, UNBONDING);
     }
 
     function _wrong(string memory name) private pure returns (bytes memory) {
@@ -27,20 +27,41 @@ contract DeployTest is Base, Deployer {
     }
 
     function test_ContractsKnowEachOther() public view {
+        assertEq(address(stakes.token()), address(token));
         assertEq(stakes.treasury(), TREASURY);
-        assertEq(rewards.treasury(), TREASURY);
+        assertEq(stakes.unbondingTime(), UNBONDING);
         assertEq(stakes.ledger(), address(ledger));
         assertEq(stakes.court(), address(court));
+        assertEq(address(rewards.token()), address(token));
+        assertEq(rewards.treasury(), TREASURY);
         assertEq(address(rewards.ledger()), address(ledger));
         assertEq(rewards.court(), address(court));
-        assertEq(address(ledger.registry()), address(registry));
+        assertEq(address(pools.registry()), address(registry));
+        assertEq(address(pools.stakeManager()), address(stakes));
+        assertEq(address(pools.ledger()), address(ledger));
+        assertEq(pools.guardian(), GUARDIAN);
         assertEq(address(ledger.stakeManager()), address(stakes));
         assertEq(address(ledger.rewards()), address(rewards));
+        assertEq(ledger.pools(), address(pools));
         assertEq(address(ledger.court()), address(court));
+        assertEq(ledger.fraudProofs(), address(proofs));
         assertEq(address(court.registry()), address(registry));
         assertEq(address(court.stakeManager()), address(stakes));
         assertEq(address(court.rewards()), address(rewards));
+        assertEq(address(court.pools()), address(pools));
         assertEq(address(court.ledger()), address(ledger));
+        assertEq(address(proofs.pools()), address(pools));
+        assertEq(address(proofs.ledger()), address(ledger));
+    }
+
+    /// EIP-170; `forge build --sizes` says by how much.
+    function test_EveryContractFitsTheLimit() public view {
+        assertTrue(address(ledger).code.length <= 24_576, "RoundLedger");
+        assertTrue(address(court).code.length <= 24_576, "Court");
+        assertTrue(address(pools).code.length <= 24_576, "Pools");
+        assertTrue(address(proofs).code.length <= 24_576, "FraudProofs");
+        assertTrue(address(stakes).code.length <= 24_576, "StakeManager");
+        assertTrue(address(rewards).code.length <= 24_576, "Rewards");
     }
 
     /// Anvil's account 0 and the first contract that it creates; then every length of a nonce's RLP.
@@ -49,6 +70,9 @@ contract DeployTest is Base, Deployer {
         for (uint256 i; i < 300; ++i) {
             address predicted = _created(address(this), vm.getNonce(address(this)));
             assertEq(address(new Empty()), predicted);
+        }
+        for (uint256 n = 1; n < 1 << 24; n = n * 5 + 1) {
+            assertEq(_created(STRANGER, n), vm.computeCreateAddress(STRANGER, n));
         }
     }
 

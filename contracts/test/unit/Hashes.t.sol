@@ -4,10 +4,9 @@ pragma solidity 0.8.30;
 import {ICourt} from "../../src/interfaces/ICourt.sol";
 import {Reveal} from "../../src/interfaces/IRoundLedger.sol";
 import {Hashes} from "../../src/libraries/Hashes.sol";
-import {Record, RecordLib} from "../../src/types/Record.sol";
 import {Base} from "../Base.sol";
 
-/// @title The hashes against the vectors that the Python codec wrote, and the packed record.
+/// @title The hashes against the vectors that the Python codec wrote.
 contract HashesTest is Base {
     string private json;
 
@@ -137,25 +136,5 @@ contract HashesTest is Base {
             assertEq(Hashes.jurorDraw(seed, _uint(key, "caseId"), k, n), _uint(key, "juror"));
         }
         assertTrue(i != 0, "vectors");
-    }
-
-    function test_RecordPacksAndUnpacks(bytes32 commitment, uint24 round, uint8 width, uint8 flags) public pure {
-        vm.assume(width != 0);
-        Record r = RecordLib.create(commitment, round, width).with(flags);
-        assertTrue(r.isOf(round) && !r.isOf(uint256(round) + 1), "round");
-        assertEq(r.width(), width);
-        assertEq(r.hash(), commitment >> 40 << 40);
-        assertEq(r.hash(), RecordLib.truncate(commitment));
-        assertEq(r.without(flags).has(type(uint8).max), false);
-        assertEq(
-            r.isPayable(),
-            r.has(RecordLib.REVEALED) && !r.has(RecordLib.EXCLUDED) && !r.has(RecordLib.CONTESTED)
-                && !r.has(RecordLib.SETTLED)
-        );
-    }
-
-    function test_EmptyRecordIsOfNoRound() public pure {
-        assertEq(Record.wrap(0).isOf(0), false);
-        assertEq(uint256(Record.wrap(0).status()), 0);
     }
 }

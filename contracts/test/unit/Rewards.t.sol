@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Rewards} from "../../src/Rewards.sol";
 import {IRewards} from "../../src/interfaces/IRewards.sol";
@@ -142,5 +143,74 @@ contract RewardsTest is Base {
         vm.prank(EARNER);
         assertEq(rewards.claim(EARNER), 20); // never blocked by the refund
         assertEq(token.balanceOf(address(rewards)), 0);
+    }
+
+    function test_Constructor() public view {
+        assertEq(address(rewards.token()), address(token));
+        assertEq(address(rewards.ledger()), address(ledger));
+        assertEq(rewards.court(), address(court));
+        assertEq(rewards.treasury(), TREASURY);
+    }
+
+    function test_RevertWhen_AnAmountIsTooLarge() public {
+        uint256 large = uint256(type(uint128).max) + 1;
+        bytes memory tooLarge = abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 128, large);
+        fails(STRANGER, address(rewards), abi.encodeCall(rewards.fund, (pool, large)), tooLarge);
+        fails(address(ledger), address(rewards), abi.encodeCall(rewards.reserve, (pool, large)), tooLarge);
+        fails(address(court), address(rewards), abi.encodeCall(rewards.release, (pool, large)), tooLarge);
+        fails(address(court), address(rewards), abi.encodeCall(rewards.credit, (pool, EARNER, large)), tooLarge);
+    }
+
+    /// One pool's promises are never paid from another one's budget.
+    function test_BudgetsAreApart() public {
+        uint256 other = createPool(defaultParams(), 7);
+        _reserve(100);
+        bytes memory poor = abi.encodeWithSelector(IRewards.BudgetTooSmall.selector, 7, 8);
+        fails(address(ledger), address(rewards), abi.encodeCall(rewards.reserve, (other, 8)), poor);
+        bytes memory small = abi.encodeWithSelector(IRewards.ReserveTooSmall.selector, 0, 1);
+        fails(address(ledger), address(rewards), abi.encodeCall(rewards.credit, (other, EARNER, 1)), small);
+        assertEq(rewards.free(other), 7);
+    }
+
+    /// Pay of several pools is one claim; what is sent here without a call is nobody's.
+    function test_ClaimTakesEverythingEarned() public {
+        uint256 other = createPool(defaultParams(), 7);
+        token.mint(address(rewards), 1000);
+        _reserve(10);
+        _credit(EARNER, 10);
+        vm.startPrank(address(ledger));
+        rewards.reserve(other, 7);
+        rewards.credit(other, EARNER, 7);
+        vm.stopPrank();
+        vm.prank(EARNER);
+        assertEq(rewards.claim(EARNER), 17);
+        assertEq(token.balanceOf(EARNER), 17);
+        assertEq(token.balanceOf(address(rewards)), 1000 + 90);
+    }
+
+    /// Whatever is reserved, released, credited and refunded: the parts are what was funded, and are there.
+    function testFuzz_TheBudgetAddsUp(uint8[12] calldata amounts) public {
+        uint256 id = createPool(defaultParams(), 1000);
+        vm.prank(CREATOR);
+        ledger.endPool(id);
+        for (uint256 i; i < 12; i += 4) {
+            vm.startPrank(address(ledger));
+            _try(abi.encodeCall(rewards.reserve, (id, amounts[i])));
+            _try(abi.encodeCall(rewards.release, (id, amounts[i + 1])));
+            _try(abi.encodeCall(rewards.credit, (id, EARNER, amounts[i + 2])));
+            vm.stopPrank();
+            vm.startPrank(amounts[i + 3] % 2 == 0 ? CREATOR : STRANGER);
+            _try(abi.encodeCall(rewards.refund, (id)));
+            vm.stopPrank();
+            IRewards.Budget memory b = rewards.budget(id);
+            assertEq(uint256(b.reserved) + b.credited + b.refunded + rewards.free(id), b.funded);
+            assertEq(rewards.earned(EARNER), b.credited);
+            assertEq(token.balanceOf(CREATOR), b.refunded);
+        }
+    }
+
+    function _try(bytes memory data) private {
+        (bool ok,) = address(rewards).call(data);
+        ok; // what exceeds the budget reverts and changes nothing
     }
 }

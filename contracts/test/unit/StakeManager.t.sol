@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {StakeManager} from "../../src/StakeManager.sol";
 import {IStakeManager} from "../../src/interfaces/IStakeManager.sol";
@@ -110,6 +111,68 @@ contract StakeManagerTest is Base {
         vm.prank(owner);
         vault.stakeWithPermit(9, now_(), v, r, s);
         assertEq(vault.account(owner).bonded, 9);
+    }
+
+    /// A permit that does not work is as good as none: what counts is the allowance.
+    function test_RevertWhen_ThePermitIsNonsense() public {
+        token.mint(OP, 9);
+        bytes memory staking = abi.encodeCall(vault.stakeWithPermit, (9, now_(), 27, SPEC, SPEC));
+        fails(
+            OP,
+            address(vault),
+            staking,
+            abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(vault), 0, 9)
+        );
+        vm.startPrank(OP);
+        token.approve(address(vault), 9);
+        vault.stakeWithPermit(9, now_(), 27, SPEC, SPEC);
+        vm.stopPrank();
+        assertEq(vault.account(OP).bonded, 109);
+    }
+
+    function test_RevertWhen_AnAmountIsTooLarge() public {
+        uint256 large = uint256(type(uint128).max) + 1;
+        bytes memory tooLarge = abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 128, large);
+        fails(OP, address(vault), abi.encodeCall(vault.stake, (large)), tooLarge);
+        fails(OP, address(vault), abi.encodeCall(vault.requestUnbond, (large)), tooLarge);
+        fails(address(this), address(vault), abi.encodeCall(vault.lock, (OP, LOCK, large)), tooLarge);
+        fails(address(this), address(vault), abi.encodeCall(vault.unlock, (OP, LOCK, large)), tooLarge);
+        vault.lock(OP, LOCK, 60);
+        assertEq(vault.slash(OP, LOCK, type(uint256).max, FINDER, 0), 60); // at most the lock
+    }
+
+    /// Tokens that were sent without a call belong to nobody and are in nobody's way.
+    function test_DonationsChangeNothing() public {
+        token.mint(address(vault), 1000);
+        _stake(OP, 5);
+        assertEq(vault.account(OP).bonded, 105);
+        assertEq(vault.totalBonded(), 105);
+        _unbond(105);
+        pass(UNBONDING);
+        vm.prank(OP);
+        vault.withdraw();
+        assertEq(token.balanceOf(OP), 105);
+        assertEq(token.balanceOf(address(vault)), 1000);
+    }
+
+    /// The ledger and the court, nobody else of the protocol.
+    function test_BothModules() public {
+        stake(OP, 100);
+        vm.prank(address(ledger));
+        stakes.lock(OP, LOCK, 60);
+        vm.prank(address(court));
+        stakes.unlock(OP, LOCK, 10);
+        assertEq(stakes.lockOf(OP, LOCK), 50);
+        bytes memory only = err(IStakeManager.OnlyModule.selector);
+        fails(address(pools), address(stakes), abi.encodeCall(stakes.lock, (OP, LOCK, 1)), only);
+        fails(address(proofs), address(stakes), abi.encodeCall(stakes.slash, (OP, LOCK, 1, OP, 0)), only);
+        fails(address(rewards), address(stakes), abi.encodeCall(stakes.unlock, (OP, LOCK, 1)), only);
+        fails(TREASURY, address(stakes), abi.encodeCall(stakes.unlock, (OP, LOCK, 1)), only);
+    }
+
+    function test_RevertWhen_NoCaseIsOpen() public {
+        bytes memory panic = abi.encodeWithSignature("Panic(uint256)", 0x11);
+        fails(address(this), address(vault), abi.encodeCall(vault.caseClosed, (OP)), panic);
     }
 
     function test_UnbondWaitsThenPays() public {

@@ -1,0 +1,76 @@
+"""The wire types are the contracts' structs, and the rule that the contracts judge by is the RunSpec's."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pi_sdk import CaseStatus, Outcome, Phase, PoolParams, RecordStatus, SpecMismatch
+from pi_sdk.chain import contract, snake
+from pi_sdk.types import CodecSpec, GptSpec, Invite, OuterRule, OuterSpec, Reveal, RunSpec
+from pi_train.codecs import encode_update
+from pi_train.layout import parameter_count
+from small_pool import run_spec
+
+INTERFACES = Path(__file__).resolve().parents[2] / "contracts" / "src" / "interfaces"
+
+
+def fields(name: str, function: str, *path: str) -> list[str]:
+    """Snake-case names of a struct argument's fields, at `path` below the function's first argument."""
+    component = contract(name).functions[function].inputs[0 if function != "join" else 3]
+    for step in path:
+        component = next(c for c in component["components"] if c["name"] == step)
+    return [snake(c["name"]) for c in component["components"]]
+
+
+def test_structs_have_the_contracts_fields_in_their_order():
+    assert fields("Pools", "createPool", "params") == list(PoolParams.model_fields)
+    assert fields("Pools", "createPool", "outer") == list(OuterRule.model_fields)
+    assert fields("Pools", "join") == list(Invite.model_fields)
+    reveal = contract("RoundLedger").functions["reveal"].inputs[1]
+    assert [snake(c["name"]) for c in reveal["components"]] == list(Reveal.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("source", "enum"),
+    [("IRoundLedger", Phase), ("IRoundLedger", RecordStatus), ("ICourt", Outcome), ("ICourt", CaseStatus)],
+)
+def test_enums_have_the_contracts_numbers(source: str, enum: type):
+    text = re.sub(r"//.*", "", (INTERFACES / f"{source}.sol").read_text())
+    found = re.search(rf"enum {enum.__name__} \{{(.*?)\}}", text, re.DOTALL)
+    assert found is not None
+    names = [name.strip().upper() for name in found[1].split(",")]
+    assert names == [member.name for member in enum]
+    assert [member.value for member in enum] == list(range(len(names)))
+
+
+@pytest.mark.parametrize(
+    "model", [GptSpec(), GptSpec(layers=1, heads=2, width=32, context=32), GptSpec(layers=7, vocab=300)]
+)
+def test_the_count_of_parameters_is_the_models(model: GptSpec):
+    assert model.parameters == parameter_count(model)
+
+
+def variant(codec: CodecSpec, outer: OuterSpec) -> RunSpec:
+    return run_spec(2).model_copy(update={"codec": codec, "outer": outer})
+
+
+@pytest.mark.parametrize("name", ["sparse-2bit", "dense-int8", "dense-fixed"])
+def test_the_outer_rule_says_what_an_update_file_says(name):
+    import numpy as np
+
+    spec = variant(CodecSpec(name=name, k=32), OuterSpec())
+    header = encode_update(spec.codec, np.zeros(300, np.int32))[:8]
+    rule = OuterRule.from_spec(spec)
+    assert (rule.codec, rule.k) == (header[5], int.from_bytes(header[6:8]))
+    assert (rule.rule, rule.lr, rule.momentum, rule.max_step) == (0, 98304, 0, spec.codec.max_step)
+
+
+def test_a_rule_that_is_not_the_run_specs_is_refused():
+    spec = variant(CodecSpec(), OuterSpec(rule="nesterov", lr=45875, momentum=58982))
+    rule = OuterRule.from_spec(spec)
+    assert (rule.rule, rule.momentum) == (1, 58982)
+    rule.check(spec)
+    for name in OuterRule.model_fields:
+        other = rule.model_copy(update={name: getattr(rule, name) + 1})
+        with pytest.raises(SpecMismatch, match=f"outer {name} is"):
+            other.check(spec)
