@@ -7,7 +7,7 @@ STAMPS := .make
 
 AUDIT := $(STAMPS)/audit/bin
 
-.PHONY: help setup demo test soak bench lint format contracts clean gas slither halmos coverage mutate
+.PHONY: help setup demo test soak model bench lint format contracts clean gas slither halmos coverage mutate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ format: setup ## rewrites the sources in the house style
 
 soak: setup ## ten demos, different seeds, all cheats in turn (about 40 minutes)
 	$(BIN)/python tests/soak.py $(ARGS)
+
+model: setup ## 10,000 random traces through the contracts and their model in Python (about 20 minutes)
+	PI_MODEL_TRACES=10000 $(BIN)/pytest -s tests/contracts/test_model.py $(ARGS)
 
 bench: setup ## the benchmarks; tables on the terminal, JSON in benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)

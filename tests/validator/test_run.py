@@ -192,7 +192,7 @@ def test_a_seat_that_does_nothing_is_reported_and_pays(tmp_path):
             judge.wait_for("verdicts_revealed", round=0)
             judge.end()
             worker.end()
-            punished = [e.args for e in idle.events(pool_id=pool_id, names=["AbsencePunished"])]
+            punished = [e.args for e in idle.events(names=["AbsencePunished"])]
             params = idle.pool_params(pool_id)
             assert [(p["round"], p["validator"], p["slashed"]) for p in punished] == [
                 (0, idle.address, params.slash_absence)

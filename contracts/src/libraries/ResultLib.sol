@@ -113,11 +113,13 @@ library ResultLib {
     }
 
     /// @dev Whether the result of a closed round may still change what becomes of this work. An exclusion is void once the
-    /// next round overrules the close, and is what a disproof has to name; while no other round has opened, a disproved
-    /// close is done again, and may exclude others.
+    /// next round overrules the close, and is what a disproof has to name: so it waits for that round where one can still
+    /// open. While no other round has opened, a disproved close is done again, and may exclude others.
     function isUndecided(PoolState storage self, uint256 round, uint256 entry) internal view returns (bool) {
-        bool revisable = entry & MemberWordLib.EXCLUDED != 0 || self.isRunning(round);
-        return revisable && block.timestamp <= disprovableUntil(self, round);
+        bool excluded = entry & MemberWordLib.EXCLUDED != 0;
+        bool waiting = self.isRunning(round);
+        if (excluded && waiting && !self.word.has(PoolWordLib.ENDED)) return true;
+        return (excluded || waiting) && block.timestamp <= disprovableUntil(self, round);
     }
 
     /// @dev Marks a disproved close, once; where the next round has not opened, the round waits for another close.

@@ -270,6 +270,14 @@ contract Handler is Ghosts {
         _try(p.operator, address(pools), abi.encodeCall(IPools.join, (poolId, p.node, width, invite)), 0);
     }
 
+    /// @dev Who is out joins again, and who has no seat takes one, so that rounds have somebody to work and to judge.
+    function _comeBack(uint256 i, uint256 which, uint256 bits) private {
+        uint256 poolId = _pool(which);
+        if (ledger.pool(poolId).ended) return;
+        if (ledger.member(poolId, _workers[i].node).nextWidth == 0) joinPool(i, which, bits & ~uint256(15) | 1);
+        if (court.liveSeats(poolId) < 4) takeASeat(bits >> 8, which);
+    }
+
     /// @dev A fresh one, or sometimes an old one again, or one for another operator or for another pool.
     function _invite(uint256 poolId, address operator, uint256 x) private returns (Invite memory invite) {
         invite.nonce = x % 8 == 7 && _nonces != 0 ? x % _nonces : _nonces++;
@@ -336,6 +344,9 @@ contract Handler is Ghosts {
         mine(3);
         IRoundLedger.Phase phase = ledger.pool(poolId).phase;
         if (phase == IRoundLedger.Phase.Idle) {
+            for (uint256 i; i < WORKERS; ++i) {
+                if (_chance(bits, bytes32(i), 3)) _comeBack(i, which, bits);
+            }
             _try(ORCHESTRATOR, address(ledger), abi.encodeCall(IRoundLedger.openRound, (poolId, 100)), 0);
         } else if (phase == IRoundLedger.Phase.Commit) {
             for (uint256 i; i < WORKERS; ++i) {
@@ -616,6 +627,7 @@ contract Handler is Ghosts {
         uint256 n = court.caseCount();
         if (n == 0) return;
         id = n - bound(id, 0, n < 4 ? n - 1 : 3);
+        if (ended[id] && !ended[n]) id = n;
         ICourt.Case memory c = court.caseOf(id);
         for (uint256 step; step < 2 && c.status == ICourt.CaseStatus.Open; ++step) {
             if (step == 1 && bits % 4 != 0) _passTo(court.caseOf(id).commitDeadline);
@@ -679,10 +691,18 @@ contract Handler is Ghosts {
         _try(STRANGER, address(court), abi.encodeCall(ICourt.reportOverturnedVote, (id, level, place)), 0);
     }
 
-    /// @dev Validator 3 said that all was well.
-    function reportVerdict(uint256 which, uint256 back) external {
-        (uint256 poolId, uint256 round, bool ok) = _recent(which, back);
-        if (!ok) return;
+    /// @dev Validator 3 said that all was well, and a jury says that it was not.
+    function reportVerdict(uint256 id) external {
+        uint256 n = court.caseCount();
+        for (uint256 k; k < 6 && k < n; ++k) {
+            if (court.caseOf(n - k).status == ICourt.CaseStatus.Convicted) return _reportVerdict(n - k);
+        }
+        if (n != 0) _reportVerdict(n - bound(id, 0, n < 6 ? n - 1 : 5));
+    }
+
+    function _reportVerdict(uint256 id) private {
+        ICourt.Case memory c = court.caseOf(id);
+        (uint256 poolId, uint256 round) = (c.poolId, c.round);
         address[][] memory drawn = new address[][](WORKERS);
         for (uint256 i; i < WORKERS; ++i) {
             drawn[i] = court.auditorsOf(poolId, round, worker(i).node);

@@ -429,9 +429,8 @@ contract CasesTest is CourtBase {
         stakes.withdraw();
     }
 
-    /// The first case of a reveal ends at once for want of a jury and releases the reserve; the second one's vote is
-    /// not paid from other rounds' money.
-    function test_VotesAreNotPaidFromAReleasedReserve() public {
+    /// The first case of the last reveal ends at once for want of a jury; the second one's vote is still paid.
+    function test_ACaseThatEndsAtOnceLeavesTheReserveToTheOthers() public {
         uint256 small = createPool(defaultParams(), 1000 ether);
         Party[] memory nodes = new Party[](2);
         Party[] memory judges = new Party[](2);
@@ -458,7 +457,7 @@ contract CasesTest is CourtBase {
         uint256 earned = rewards.earned(judges[1].operator);
         commitVote(2, judges[1], ICourt.Outcome.Accept);
         revealVote(2, judges[1], ICourt.Outcome.Accept);
-        assertEq(rewards.budget(small).reserved, reserved);
-        assertEq(rewards.earned(judges[1].operator), earned);
+        assertEq(rewards.budget(small).reserved, reserved - 1 ether);
+        assertEq(rewards.earned(judges[1].operator), earned + 1 ether);
     }
 }

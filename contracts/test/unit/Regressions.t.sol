@@ -457,6 +457,30 @@ contract RegressionsTest is Base {
         assertEq(ledger.settle(pool, cheat.node), 0);
     }
 
+    /// Nor does it help to wait until the time for a disproof is over, before the next round opens and renews it.
+    function test_WaitingBeforeTheNextRoundDoesNotStopADisproof() public {
+        open(pool);
+        for (uint256 step; step < 2; ++step) {
+            for (uint256 i; i < 2; ++i) {
+                if (step == 0) commit(pool, nodes[i]);
+                else reveal(pool, nodes[i]);
+            }
+        }
+        IRoundLedger.Exclusion[] memory ex = new IRoundLedger.Exclusion[](1);
+        ex[0] = IRoundLedger.Exclusion(honest.node, 1);
+        vm.prank(ORCHESTRATOR);
+        ledger.closeRound(pool, SPEC, SPEC, ex);
+        pass(1000);
+        assertTrue(now_() > ledger.disprovableUntil(pool, 0), "over");
+        ledger.settle(pool, honest.node);
+        open(pool);
+        address[] memory excluded = new address[](1);
+        excluded[0] = honest.node;
+        vm.prank(address(proofs));
+        ledger.disprove(pool, 0, excluded, STRANGER, 1000);
+        assertEq(stakes.seized(), 36 ether);
+    }
+
     /// A creator that profits from convictions has a reason to buy a jury: stake and pay of the convicted go elsewhere.
     function test_TheCreatorGainsNothingFromAConviction() public {
         (, uint256 caseId) = _accuse();
