@@ -84,7 +84,7 @@ class EventCalls(Calls):
 
     def _pool_of(self, event: Event) -> int | None:
         args = event.args
-        if "case_id" not in args:
+        if "pool_id" in args or "case_id" not in args:
             return args.get("pool_id")
         if args["case_id"] not in self._pool_of_case:
             self._pool_of_case[args["case_id"]] = self._read("Court", "caseOf", args["case_id"])["pool_id"]

@@ -178,7 +178,8 @@ interface ICourt {
     function reportAbsence(uint256 poolId, uint256 round, uint256 index) external;
     /// @notice Punishes a juror who did not commit and open a vote, by its seat and the level of an ended case's jury. Once.
     function reportAbsentJuror(uint256 caseId, uint256 level, uint256 index) external;
-    /// @notice Punishes a juror whose opened vote the case's final outcome contradicts. Once. Anyone.
+    /// @notice Punishes a juror whose opened vote the case's final outcome contradicts. Once. Anyone. Not for guilty votes
+    /// about withheld evidence that was served to a later jury.
     function reportOverturnedVote(uint256 caseId, uint256 level, uint256 index) external;
     /// @notice Punishes a drawn validator that accepted a slot which was convicted: its verdicts, as revealed, and the
     /// place of the wrong one. While the round is in the ring; once. Anyone.

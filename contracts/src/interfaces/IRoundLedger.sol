@@ -196,7 +196,7 @@ interface IRoundLedger {
     event Excluded(uint256 indexed poolId, uint256 indexed round, address indexed node, uint8 reason);
     /// Two thirds of the slots of round + 1 named `root`: it replaces what the close of `round` posted.
     event CloseOverruled(uint256 indexed poolId, uint256 indexed round, bytes32 posted, bytes32 root);
-    /// A proof showed a wrong result before the next round opened: `round` is to be closed again.
+    /// A proof showed a wrong result. Where the next round has not opened, `round` is to be closed again.
     event CloseDisproved(uint256 indexed poolId, uint256 indexed round, address indexed finder);
     event ClosePunished(uint256 indexed poolId, uint256 indexed round, address indexed poster, uint256 slashed);
     event BondPosted(uint256 indexed poolId, address indexed poster, uint256 amount);

@@ -129,14 +129,15 @@ library CaseLib {
         _punish(j, place);
     }
 
-    /// @dev A juror of an ended case whose vote says the opposite of its outcome; once.
+    /// @dev A juror of an ended case whose vote says the opposite of its outcome; once. Where evidence was withheld, a
+    /// guilty vote may have been true when it was cast: the accused may answer by serving a later jury.
     function punishVote(Case storage self, uint256 level, uint256 place) internal {
         Checks.phase(isEnded(self.word));
         Jury storage j = self.juries[level];
         ICourt.CaseStatus status = self.word.status();
         uint256 wrong;
         if (status == ICourt.CaseStatus.Convicted) wrong = j.innocent;
-        else if (status == ICourt.CaseStatus.Acquitted) wrong = j.guilty;
+        else if (status == ICourt.CaseStatus.Acquitted && self.word.fault() != ICourt.Outcome.Withheld) wrong = j.guilty;
         require(wrong & (1 << place) != 0, ICourt.NotOverturned());
         _punish(j, place);
     }

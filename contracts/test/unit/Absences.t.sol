@@ -212,6 +212,21 @@ contract AbsencesTest is CourtBase {
         );
     }
 
+    /// Who was told nothing and said so was right then: the accused served only the next jury.
+    function test_WithheldVotesAreNotOverturnedByServingTheNextJury() public {
+        (, uint256 caseId) = accuse(ICourt.Outcome.Withheld);
+        address[] memory jury = court.juryOf(caseId);
+        decide(caseId, seats, ICourt.Outcome.Withheld);
+        appealFor(caseId, accused.operator);
+        decide(caseId, seats, ICourt.Outcome.Accept);
+        expectStatus(caseId, ICourt.CaseStatus.Acquitted);
+        courtFails(
+            STRANGER,
+            abi.encodeCall(court.reportOverturnedVote, (caseId, 0, indexOf(jury[0]))),
+            err(ICourt.NotOverturned.selector)
+        );
+    }
+
     /// The first jury convicts, the larger one acquits: the first one was wrong.
     function test_OverturnedJury() public {
         (, uint256 caseId) = accuse();

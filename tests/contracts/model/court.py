@@ -595,10 +595,12 @@ class Court:
         jury = case.juries[level]
         if absent:
             accused = set(jury.places) - jury.guilty - jury.innocent
-        elif case.status == CaseStatus.HUNG:
-            accused = set()
+        elif case.status == CaseStatus.CONVICTED:
+            accused = jury.innocent
+        elif case.status == CaseStatus.ACQUITTED and case.fault != Outcome.WITHHELD:
+            accused = jury.guilty
         else:
-            accused = jury.innocent if case.status == CaseStatus.CONVICTED else jury.guilty
+            accused = set()
         require(place in accused and place not in jury.punished, "not guilty")
         # Else the seat was released, and somebody else may have its place.
         require(self._seat(case.pool, place).is_live(case.round), "released")
