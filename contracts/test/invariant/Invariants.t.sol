@@ -96,9 +96,8 @@ contract InvariantsTest is Base, System {
             Handler.reportJuror.selector,
             Handler.reportVerdict.selector
         ];
-        bytes4[4] memory often = [
-            Handler.advance.selector, Handler.playRound.selector, Handler.judgeRound.selector, Handler.vote.selector
-        ];
+        bytes4[4] memory often =
+            [Handler.advance.selector, Handler.playRound.selector, Handler.judgeRound.selector, Handler.vote.selector];
         bytes4[] memory s = new bytes4[](once.length + 2 * twice.length + 8 * often.length);
         uint256 n;
         for (uint256 i; i < once.length; ++i) {
