@@ -169,6 +169,7 @@ contract ConvictionsTest is LedgerCase {
         _toSealed(_list(a, b));
         _closeAs(ORCHESTRATOR, SPEC, _one(a, 3));
         assertEq(_prove(0, a), 60 ether);
+        _toSealed(_list(b));
         pass(CHALLENGE + 1);
         vm.expectEmit(address(ledger));
         emit IRoundLedger.Settled(pool, a.node, 0, 0, 20 ether);

@@ -247,6 +247,19 @@ contract ResultsTest is LedgerCase {
         _assertEarned(4, 6, 12);
     }
 
+    /// A later round without any reveal finds nobody who disagrees, and keeps its root.
+    function test_AVoteIsAboutOneRoundOnly() public {
+        _round(_list(a, b, c));
+        _vote(0, 0, OTHER);
+        close(pool);
+        open(pool);
+        pass(101);
+        ledger.sealReveals(pool);
+        assertEq(ledger.round(pool, 2).startRoot, rootAfter(1));
+        assertEq(ledger.pool(pool).checkpointRoot, rootAfter(1));
+        assertEq(ledger.resultRoot(pool, 1), rootAfter(1));
+    }
+
     /// Outvoted work is released by the reveal that takes its place, and a winner's is paid.
     function test_TheRingKeepsTheVote() public {
         _round(_list(a, b, c));
