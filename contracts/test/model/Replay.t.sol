@@ -116,9 +116,8 @@ contract ReplayTest is Base {
             _actors[i] = p.node;
             if (i != UNREGISTERED) register(p);
         }
-        for (uint256 i; i < NODE; ++i) {
-            if (i > 2 && i < OPERATOR) continue;
-            token.mint(_actors[i], WEALTH);
+        for (uint256 i; i <= UNREGISTERED; ++i) {
+            if (i < 3 || (i >= OPERATOR && i < NODE)) token.mint(_actors[i], WEALTH);
             vm.startPrank(_actors[i]);
             token.approve(address(stakes), type(uint256).max);
             token.approve(address(rewards), type(uint256).max);

@@ -252,10 +252,12 @@ class Pool:
         return since + self.params.grace_window + self.params.verdict_window
 
     def is_undecided(self, number: int, work: Work) -> bool:
-        """A close that is overruled loses its exclusions; one that is disproved before the next round opens
-        is done again, and may exclude others."""
-        revisable = work.excluded or number + 1 == self.next
-        return revisable and self.now <= self.disprovable_until(number)
+        """A close that is overruled loses its exclusions, so these wait for the next round; one that is
+        disproved before it opens is done again, and may exclude others."""
+        newest = number + 1 == self.next
+        if work.excluded and newest and not self.ended:
+            return True
+        return (work.excluded or newest) and self.now <= self.disprovable_until(number)
 
     def result_root(self, number: int) -> int:
         if not self.in_ring(number) or not self.is_closed(number) or self.is_overruled(number):
