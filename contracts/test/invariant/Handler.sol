@@ -433,9 +433,7 @@ contract Handler is Ghosts {
         address poster = _chance(bits, "poster", 4) ? STRANGER : ORCHESTRATOR;
         bool due = _mayClose(poolId, round, poster);
         if (!due && _chance(bits, "bond", 2)) _postBond(poster, poolId);
-        bool ok = _try(
-            poster, address(ledger), abi.encodeCall(IRoundLedger.closeRound, (poolId, root, SPEC, ex)), 0
-        );
+        bool ok = _try(poster, address(ledger), abi.encodeCall(IRoundLedger.closeRound, (poolId, root, SPEC, ex)), 0);
         require(ok || !due, Violated(13, "a revealed update cannot be left out"));
         if (!ok) return;
         _honest[poolId][round + 1] = included == 0 ? before : rootAfter(round);
@@ -515,8 +513,9 @@ contract Handler is Ghosts {
         if (excluded.length == 2 && excluded[0] > excluded[1]) {
             (excluded[0], excluded[1]) = (excluded[1], excluded[0]);
         }
-        bytes memory data =
-            abi.encodeCall(IRoundLedger.disprove, (poolId, round, excluded, _account(who), pools.params(poolId).finderFee));
+        bytes memory data = abi.encodeCall(
+            IRoundLedger.disprove, (poolId, round, excluded, _account(who), pools.params(poolId).finderFee)
+        );
         ok = _try(address(proofs), address(ledger), data, 0);
         require(ok || !due, Violated(14, "a wrong close cannot be disproved"));
     }
@@ -727,7 +726,8 @@ contract Handler is Ghosts {
     }
 
     function closeAs(address who, uint256 poolId, bytes32 root) external {
-        bytes memory data = abi.encodeCall(IRoundLedger.closeRound, (poolId, root, SPEC, new IRoundLedger.Exclusion[](0)));
+        bytes memory data =
+            abi.encodeCall(IRoundLedger.closeRound, (poolId, root, SPEC, new IRoundLedger.Exclusion[](0)));
         _try(who, address(ledger), data, 0);
     }
 
