@@ -5,7 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .make
 
-.PHONY: help setup demo test soak model bench lint format contracts clean
+AUDIT := $(STAMPS)/audit/bin
+
+.PHONY: help setup demo test soak model bench lint format contracts clean gas slither halmos coverage mutate
+
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -40,6 +43,21 @@ contracts: setup ## builds the contracts and exports ABI and bytecode to the SDK
 	npx --no-install forge build contracts/src
 	$(BIN)/python tools/export_abi.py
 
+gas: setup ## measures the gas of every operation anew, into contracts/snapshots/gas.json
+	$(BIN)/python tools/gas.py $(ARGS)
+
+slither: setup $(AUDIT)/slither ## static analysis; every high or medium finding has a reason in tools/slither.py
+	PATH="$(CURDIR)/$(AUDIT):$$PATH" $(BIN)/python tools/slither.py $(ARGS)
+
+halmos: setup $(AUDIT)/slither ## proves the arithmetic of the libraries (contracts/test/symbolic)
+	PATH="$(CURDIR)/$(AUDIT):$$PATH" $(BIN)/python tools/symbolic.py $(ARGS)
+
+coverage: setup ## lines and branches of the contracts that the Solidity tests run through
+	$(BIN)/python tools/coverage.py $(ARGS)
+
+mutate: setup ## changes the custodians in small ways, on a copy, and counts what the tests notice (hours)
+	$(BIN)/python tools/mutate.py $(ARGS)
+
 clean: ## removes what set-up and runs made
 	rm -rf .venv node_modules $(STAMPS) runs contracts/out contracts/cache
 
@@ -50,6 +68,11 @@ $(STAMPS)/python: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(AUDIT)/slither: tools/requirements-audit.txt
+	test -x $(AUDIT)/python || $(PYTHON) -m venv $(STAMPS)/audit
+	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(STAMPS)/node: package.json package-lock.json

@@ -15,7 +15,10 @@ interface Vm {
 contract Deploy is Deployer {
     Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
-    function run(address treasury, address guardian, uint64 unbondingTime) external returns (Deployment memory deployment) {
+    function run(address treasury, address guardian, uint64 unbondingTime)
+        external
+        returns (Deployment memory deployment)
+    {
         vm.startBroadcast();
         deployment = _deploy(msg.sender, vm.getNonce(msg.sender), treasury, guardian, unbondingTime);
         vm.stopBroadcast();

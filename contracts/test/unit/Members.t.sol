@@ -284,6 +284,23 @@ contract MembersTest is LedgerCase {
         assertEq(ledger.settle(pool, a.node), 2 * PRICE);
     }
 
+    /// Also between the same two rounds: what the old membership missed is no part of the new one.
+    function test_RejoinAtOnceForgetsMisses() public {
+        join(pool, a, 1);
+        join(pool, b, 1);
+        _round(_list(b));
+        _round(_list(b));
+        ledger.reportMiss(pool, 0, a.node);
+        _leave(a);
+        _rejoin(a, 1);
+        assertEq(ledger.member(pool, a.node).missed, 0);
+        bytes memory nothing = _with(IRoundLedger.NothingMissed.selector, a.node);
+        _fails(STRANGER, abi.encodeCall(ledger.reportMiss, (pool, 1, a.node)), nothing);
+        _round(_list(b));
+        ledger.reportMiss(pool, 2, a.node);
+        assertEq(ledger.member(pool, a.node).missed, 1);
+    }
+
     // ---------------------------------------------------------------------------------------------- eject
 
     function test_EjectIsForTheFutureOnly() public {
