@@ -280,7 +280,7 @@ contract Handler is Ghosts {
 
     /// @dev A fresh one, or sometimes an old one again, or one for another operator or for another pool.
     function _invite(uint256 poolId, address operator, uint256 x) private returns (Invite memory invite) {
-        invite.nonce = x % 8 == 7 && _nonces != 0 ? x % _nonces : _nonces++;
+        invite.nonce = x % 4 == 3 && _nonces != 0 ? x % _nonces : _nonces++;
         address holder = invited[poolId][invite.nonce];
         if (holder == address(0)) holder = x % 16 == 5 ? STRANGER : operator;
         invited[poolId][invite.nonce] = holder;
@@ -386,7 +386,13 @@ contract Handler is Ghosts {
     function _commit(uint256 poolId, Party memory p, uint256 bits) private {
         uint256 round = running(poolId);
         Work storage w = _work[poolId][round][p.node];
-        if (w.width != 0) return;
+        if (w.width != 0) {
+            // A second one, while the round still takes some.
+            if (_chance(bits, "again", 4)) {
+                _try(p.node, address(ledger), abi.encodeCall(IRoundLedger.commit, (poolId, SPEC)), 0);
+            }
+            return;
+        }
         bytes32 startRoot = _honest[poolId][round];
         if (_chance(bits, bytes32(bytes20(p.node)), 6)) startRoot = ledger.pool(poolId).checkpointRoot;
         if (_chance(bits, bytes32(bytes20(p.node)) >> 1, 12)) startRoot = SPEC;

@@ -135,6 +135,7 @@ contract InvariantsTest is Base, System {
 
     /// The stake manager holds exactly what it owes, donations aside.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_01_StakeCustodyEqualsLiabilities() public view {
         uint256 owed = stakes.totalBonded() + stakes.totalUnbonding() + stakes.seized();
         _equal(1, token.balanceOf(address(stakes)), owed + handler.donatedToStakes());
@@ -142,6 +143,7 @@ contract InvariantsTest is Base, System {
 
     /// Rewards holds exactly what it owes, donations aside: free and reserved budget, and pay that nobody claimed.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_02_RewardsCustodyEqualsLiabilities() public view {
         uint256 owed = rewards.earned(TREASURY);
         for (uint256 i; i < 2; ++i) {
@@ -155,6 +157,7 @@ contract InvariantsTest is Base, System {
 
     /// Sums over accounts are the totals; what is locked is bonded, and is the sum of the locks.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_03_AccountsAddUpAndBackTheirLocks() public view {
         uint256 bonded;
         uint256 unbonding;
@@ -177,6 +180,7 @@ contract InvariantsTest is Base, System {
     /// A slash takes from the lock and the operator that it names, at most what the lock holds, and from nobody else: what
     /// each holds is what each put in, less what it took out and its own slashes, plus its finder's fees.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_04_ASlashTouchesItsTargetOnly() public view {
         for (uint256 i; i < people.length; ++i) {
             IStakeManager.Account memory a = stakes.account(people[i]);
@@ -190,6 +194,7 @@ contract InvariantsTest is Base, System {
 
     /// An operator's open cases are counted, and while there is one nothing of it is withdrawn (checked at the call).
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_05_NothingLeavesInAnOpenCase() public view {
         uint256 all;
         for (uint256 i; i < people.length; ++i) {
@@ -203,6 +208,7 @@ contract InvariantsTest is Base, System {
     /// Deposits = withdrawals + what went to the treasury + what is held or seized. (No deposit counts that did not
     /// arrive in full: checked at the call.)
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_06_DepositsAreWithdrawnSlashedOrHeld() public view {
         uint256 inside = stakes.totalBonded() + stakes.totalUnbonding() + stakes.seized();
         _equal(6, handler.staked(), inside + handler.withdrawn() + handler.treasuryPaid());
@@ -211,6 +217,7 @@ contract InvariantsTest is Base, System {
     /// Claimed <= earned, account by account; earned is what was credited out of a reserve; reserved + credited + refunded
     /// <= funded.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_07_ClaimsWithinEarningsWithinBudget() public view {
         uint256 earned = _earned(TREASURY);
         for (uint256 i; i < people.length; ++i) {
@@ -239,6 +246,7 @@ contract InvariantsTest is Base, System {
     /// The reserve is, to the wei, that of rounds not closed yet, of revealed slots not resolved yet (paid, forfeited or
     /// released, each once), and of verdicts and votes whose round is not done.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_08_EveryReservedSlotIsResolvedOnce() public view {
         for (uint256 i; i < 2; ++i) {
             Ghosts.PoolBook memory b = handler.book(i);
@@ -252,6 +260,7 @@ contract InvariantsTest is Base, System {
 
     /// A node's commitment of a round is written once (checked at the call) and stays what it was until its next one.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_09_ACommitmentIsWrittenOnce() public view {
         for (uint256 i; i < 2; ++i) {
             uint256 next = ledger.pool(handler.pool(i)).nextRound;
@@ -269,6 +278,7 @@ contract InvariantsTest is Base, System {
     /// A case ends once, a wrong close costs its bond once, an appeal's bond is freed or lost once (all checked at the
     /// call); when a case has ended, no bond about it is left.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_10_CasesEndOnceAndBondsArePaidOnce() public view {
         uint256 n = court.caseCount();
         for (uint256 id = n > 4 ? n - 4 : 1; id <= n; ++id) {
@@ -287,6 +297,7 @@ contract InvariantsTest is Base, System {
 
     /// Every node in the pool by invite came with one of its own operator (checked at the call), and used ones stay used.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_11_AnInviteWorksOnce() public view {
         uint256 poolId = handler.pool(1);
         for (uint256 nonce; nonce < 8; ++nonce) {
@@ -298,6 +309,7 @@ contract InvariantsTest is Base, System {
     /// Withdrawals, claims, refunds and the treasury's share are paid whenever they are due and never otherwise, paused or
     /// not (checked at each call); the claims add up.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_12_WhatIsDueIsPaid() public view {
         uint256 claims = handler.claimed(TREASURY);
         for (uint256 i; i < people.length; ++i) {
@@ -309,6 +321,7 @@ contract InvariantsTest is Base, System {
     /// As long as a round waits for its close, each of its reveals is on record, so that it can be left out (that it can
     /// is checked at each close).
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_13_RecordsLastAsLongAsACloseNeedsThem() public view {
         for (uint256 i; i < 2; ++i) {
             uint256 poolId = handler.pool(i);
@@ -326,6 +339,7 @@ contract InvariantsTest is Base, System {
 
     /// Until its time is over, a close can be disproved, once (checked at each try); then its checkpoint is the old one.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_14_AWrongCloseCanBeDisproved() public view {
         for (uint256 i; i < 2; ++i) {
             uint256 poolId = handler.pool(i);
@@ -338,6 +352,7 @@ contract InvariantsTest is Base, System {
 
     /// Members and slots are the sums over memberships; a round never has more of a later step than of an earlier one.
     /// forge-config: default.invariant.runs = 1
+    /// forge-config: nightly.invariant.runs = 16
     function invariant_15_CountersAreSums() public view {
         for (uint256 i; i < 2; ++i) {
             uint256 poolId = handler.pool(i);
