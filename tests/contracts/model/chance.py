@@ -3,10 +3,12 @@
 import random
 from collections.abc import Callable, Iterator
 
+from pi_sdk.types import CaseStatus, Outcome, Phase
+
 from .basics import NOBODY, RING
-from .court import Audit, Case, CaseStatus, Outcome, Seat
+from .court import Audit, Case, Seat
 from .moves import MOVES, Move, play
-from .rounds import Opened, Params, Phase, Pool, Status
+from .rounds import Opened, Params, Pool, Status
 from .world import CREATOR, GUARDIAN, NODES, OPERATORS, ORCHESTRATOR, PROOFS, STRANGER, World
 
 GENESIS = 1

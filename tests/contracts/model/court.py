@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pi_sdk import codec
+from pi_sdk.types import CaseStatus, Outcome
 
 from .basics import NOBODY, RING, require
 from .rounds import Params, Pool, Status
@@ -22,22 +22,6 @@ BLOCKS_KEPT = 8191
 auditor_draw = cache(codec.auditor_draw)
 audit_draw = cache(codec.audit_draw)
 juror_draw = codec.juror_draw
-
-
-class Outcome(IntEnum):
-    NONE = 0
-    ACCEPT = 1
-    MISMATCH = 2
-    WITHHELD = 3
-
-
-class CaseStatus(IntEnum):
-    NONE = 0
-    OPEN = 1
-    CONVICTED = 2
-    ACQUITTED = 3
-    HUNG = 4
-    DECIDED = 5
 
 
 class Verdict(NamedTuple):

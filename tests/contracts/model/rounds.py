@@ -6,8 +6,10 @@ and packed words can be checked against it. Roots and states are small numbers; 
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from pi_sdk.types import Phase
+from pi_sdk.types import RecordStatus as Status
 
 from .basics import NOBODY, RING, require
 from .money import TREASURY
@@ -16,22 +18,6 @@ if TYPE_CHECKING:
     from .world import World
 
 FOREVER = 2**64 - 1
-
-
-class Phase(IntEnum):
-    IDLE = 0
-    COMMIT = 1
-    REVEAL = 2
-    SEALED = 3
-
-
-class Status(IntEnum):
-    NONE = 0
-    COMMITTED = 1
-    OUTVOTED = 2
-    REVEALED = 3
-    EXCLUDED = 4
-    CONTESTED = 5
 
 
 class Params(NamedTuple):
