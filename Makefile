@@ -7,7 +7,7 @@ STAMPS := .make
 
 AUDIT := $(STAMPS)/audit/bin
 
-.PHONY: help setup demo test soak model bench lint format contracts clean gas slither halmos coverage mutate
+.PHONY: help setup demo test soak model bench lint format contracts clean gas slither
 
 
 help: ## this list
@@ -48,15 +48,6 @@ gas: setup ## measures the gas of every operation anew, into contracts/snapshots
 
 slither: setup $(AUDIT)/slither ## static analysis; every high or medium finding has a reason in tools/slither.py
 	PATH="$(CURDIR)/$(AUDIT):$$PATH" $(BIN)/python tools/slither.py $(ARGS)
-
-halmos: setup $(AUDIT)/slither ## proves the arithmetic of the libraries (contracts/test/symbolic)
-	PATH="$(CURDIR)/$(AUDIT):$$PATH" $(BIN)/python tools/symbolic.py $(ARGS)
-
-coverage: setup ## lines and branches of the contracts that the Solidity tests run through
-	$(BIN)/python tools/coverage.py $(ARGS)
-
-mutate: setup ## changes the custodians in small ways, on a copy, and counts what the tests notice (hours)
-	$(BIN)/python tools/mutate.py $(ARGS)
 
 clean: ## removes what set-up and runs made
 	rm -rf .venv node_modules $(STAMPS) runs contracts/out contracts/cache

@@ -19,7 +19,7 @@ from pi_sdk.tools import forge_path
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLAY = "contracts/test/model/Replay.t.sol"
-TRACES = int(os.environ.get("PI_MODEL_TRACES", "800"))
+TRACES = int(os.environ.get("PI_MODEL_TRACES", "300"))
 SEED = int(os.environ.get("PI_MODEL_SEED", "0"))
 BATCH = 400
 """Traces per run of forge, which holds a whole file in memory."""
