@@ -53,28 +53,29 @@ abstract contract Base {
     function setUp() public virtual {
         vm.warp(1_000_000);
         vm.roll(1000);
-        // From the built artifacts: `new` would compile all of them again into every test.
         uint64 nonce = vm.getNonce(address(this));
         address pools_ = vm.computeCreateAddress(address(this), nonce + 4);
         address ledger_ = vm.computeCreateAddress(address(this), nonce + 5);
         address court_ = vm.computeCreateAddress(address(this), nonce + 6);
         address proofs_ = vm.computeCreateAddress(address(this), nonce + 7);
-        token = TestToken(vm.deployCode("TestToken.sol:TestToken", ""));
-        registry = NodeRegistry(vm.deployCode("NodeRegistry.sol:NodeRegistry", ""));
-        stakes = StakeManager(
-            vm.deployCode("StakeManager.sol:StakeManager", abi.encode(token, ledger_, court_, TREASURY, UNBONDING))
-        );
-        rewards = Rewards(vm.deployCode("Rewards.sol:Rewards", abi.encode(token, ledger_, court_, TREASURY)));
-        pools = Pools(vm.deployCode("Pools.sol:Pools", abi.encode(registry, stakes, ledger_, GUARDIAN)));
-        ledger = RoundLedger(
-            vm.deployCode("RoundLedger.sol:RoundLedger", abi.encode(stakes, rewards, pools_, court_, proofs_))
-        );
-        court = Court(vm.deployCode("Court.sol:Court", abi.encode(registry, stakes, rewards, pools, ledger)));
-        proofs = FraudProofs(vm.deployCode("FraudProofs.sol:FraudProofs", abi.encode(pools, ledger)));
+        token = TestToken(deploy("TestToken", ""));
+        registry = NodeRegistry(deploy("NodeRegistry", ""));
+        stakes = StakeManager(deploy("StakeManager", abi.encode(token, ledger_, court_, TREASURY, UNBONDING)));
+        rewards = Rewards(deploy("Rewards", abi.encode(token, ledger_, court_, TREASURY)));
+        pools = Pools(deploy("Pools", abi.encode(registry, stakes, ledger_, GUARDIAN)));
+        ledger = RoundLedger(deploy("RoundLedger", abi.encode(stakes, rewards, pools_, court_, proofs_)));
+        court = Court(deploy("Court", abi.encode(registry, stakes, rewards, pools, ledger)));
+        proofs = FraudProofs(deploy("FraudProofs", abi.encode(pools, ledger)));
         assertEq(address(pools), pools_);
         assertEq(address(ledger), ledger_);
         assertEq(address(court), court_);
         assertEq(address(proofs), proofs_);
+    }
+
+    /// @dev Deploys the optimised artifact of a contract of contracts/src, where `new` would deploy what tests are
+    /// compiled to (foundry.toml).
+    function deploy(string memory name, bytes memory args) internal returns (address) {
+        return vm.deployCode(string.concat("contracts/out/", name, ".sol/", name, ".json"), args);
     }
 
     // ---------------------------------------------------------------------------------------------- assertions

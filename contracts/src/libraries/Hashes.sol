@@ -20,24 +20,8 @@ library Hashes {
         view
         returns (bytes32)
     {
-        return keccak256(
-            abi.encode(
-                COMMITMENT_DOMAIN,
-                block.chainid,
-                ledger,
-                poolId,
-                round,
-                node,
-                r.salt,
-                r.startRoot,
-                r.updateRoot,
-                r.traceRoot,
-                r.stateIn,
-                r.stateOut,
-                r.norm,
-                r.width
-            )
-        );
+        bytes memory head = abi.encode(COMMITMENT_DOMAIN, block.chainid, ledger, poolId, round, node);
+        return keccak256(bytes.concat(head, abi.encode(r)));
     }
 
     /// @dev The same of a reveal in calldata, where its eight words already lie as they are hashed.

@@ -212,7 +212,7 @@ contract Handler is Ghosts {
     // ---------------------------------------------------------------------------------------------- hostile surroundings
 
     function setPaused(uint256 x) external {
-        bytes memory data = abi.encodeCall(IPools.setEntryPaused, (x % 4 == 0));
+        bytes memory data = abi.encodeCall(IPools.setEntryPaused, (x % 12 == 0));
         _try(GUARDIAN, address(pools), data, 0);
     }
 
@@ -550,6 +550,7 @@ contract Handler is Ghosts {
 
     function leaveSeat(uint256 which, uint256 place) external {
         uint256 poolId = _pool(which);
+        if (place % 3 != 0) return; // else there are too few to judge
         place %= court.seatCount(poolId);
         address node = court.seat(poolId, place).node;
         _try(node, address(court), abi.encodeCall(ICourt.leaveSeat, (poolId, place)), 0);
@@ -690,10 +691,14 @@ contract Handler is Ghosts {
         uint256 n = court.caseCount();
         if (n == 0) return;
         id = n - bound(id, 0, n < 6 ? n - 1 : 5);
+        for (uint256 k; place % 2 == 0 && k < 6 && k < n; ++k) {
+            if (ended[n - k] && court.caseOf(n - k).level != 0) id = n - k; // appealed: there a vote can be overturned
+        }
         uint256 level = x % (uint256(court.caseOf(id).level) + 1);
-        place %= VALIDATORS;
-        _try(STRANGER, address(court), abi.encodeCall(ICourt.reportAbsentJuror, (id, level, place)), 0);
-        _try(STRANGER, address(court), abi.encodeCall(ICourt.reportOverturnedVote, (id, level, place)), 0);
+        for (uint256 i; i < VALIDATORS; ++i) {
+            _try(STRANGER, address(court), abi.encodeCall(ICourt.reportAbsentJuror, (id, level, i)), 0);
+            _try(STRANGER, address(court), abi.encodeCall(ICourt.reportOverturnedVote, (id, level, i)), 0);
+        }
     }
 
     /// @dev Validator 3 said that all was well, and a jury says that it was not.

@@ -66,7 +66,7 @@ contract FraudProofsTest is FraudVectors {
 
     function setUp() public override {
         chain = new Chain();
-        fraud = new FraudProofs(IPools(address(chain)), IRoundLedger(address(chain)));
+        fraud = FraudProofs(deploy("FraudProofs", abi.encode(IPools(address(chain)), IRoundLedger(address(chain)))));
     }
 
     function _post(Step memory s, bytes32 root) private {

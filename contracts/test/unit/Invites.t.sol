@@ -156,7 +156,7 @@ contract InvitesTest is Base {
     }
 
     function test_RevertWhen_MadeForAnotherContract() public {
-        Pools twin = new Pools(registry, stakes, ledger, GUARDIAN);
+        Pools twin = Pools(deploy("Pools", abi.encode(registry, stakes, ledger, GUARDIAN)));
         _joinFails(a, _sign(SIGNER_KEY, address(twin), pool, a.operator, 0, now_() + 10), _bad());
     }
 

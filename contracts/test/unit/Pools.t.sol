@@ -75,9 +75,10 @@ contract PoolsTest is Base {
         assertEq(address(pools.ledger()), address(ledger));
         assertEq(pools.guardian(), GUARDIAN);
         // Five windows of a round, three juries of two windows, two times to appeal: a second each.
-        StakeManager s = new StakeManager(token, address(ledger), address(court), TREASURY, 13);
-        new Pools(registry, s, ledger, GUARDIAN);
-        s = new StakeManager(token, address(ledger), address(court), TREASURY, 12);
+        StakeManager s =
+            StakeManager(deploy("StakeManager", abi.encode(token, address(ledger), address(court), TREASURY, 13)));
+        deploy("Pools", abi.encode(registry, s, ledger, GUARDIAN));
+        s = StakeManager(deploy("StakeManager", abi.encode(token, address(ledger), address(court), TREASURY, 12)));
         vm.expectRevert(abi.encodeWithSelector(IPools.BadParams.selector, "unbondingTime"));
         new Pools(registry, s, ledger, GUARDIAN);
     }

@@ -53,7 +53,7 @@ contract RewardsTest is Base {
 
     function test_RevertWhen_TokenTakesAFee() public {
         FeeToken fee = new FeeToken();
-        Rewards r = new Rewards(IERC20(address(fee)), ledger, address(court), TREASURY);
+        Rewards r = Rewards(deploy("Rewards", abi.encode(IERC20(address(fee)), ledger, address(court), TREASURY)));
         fee.mint(CREATOR, 10);
         vm.prank(CREATOR);
         fee.approve(address(r), 10);

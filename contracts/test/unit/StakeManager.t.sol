@@ -19,7 +19,8 @@ contract StakeManagerTest is Base {
 
     function setUp() public override {
         super.setUp();
-        vault = new StakeManager(token, address(this), address(this), TREASURY, UNBONDING);
+        vault =
+            StakeManager(deploy("StakeManager", abi.encode(token, address(this), address(this), TREASURY, UNBONDING)));
         _stake(OP, 100);
     }
 
@@ -72,7 +73,9 @@ contract StakeManagerTest is Base {
 
     function test_RevertWhen_TokenTakesAFee() public {
         FeeToken fee = new FeeToken();
-        StakeManager v = new StakeManager(IERC20(address(fee)), address(this), address(this), TREASURY, UNBONDING);
+        StakeManager v = StakeManager(
+            deploy("StakeManager", abi.encode(IERC20(address(fee)), address(this), address(this), TREASURY, UNBONDING))
+        );
         fee.mint(OP, 10);
         vm.prank(OP);
         fee.approve(address(v), 10);
@@ -351,7 +354,9 @@ contract StakeManagerTest is Base {
 
     function test_ReentrantWithdrawalPaysOnce() public {
         HookToken hook = new HookToken();
-        StakeManager v = new StakeManager(IERC20(address(hook)), address(this), address(this), TREASURY, UNBONDING);
+        StakeManager v = StakeManager(
+            deploy("StakeManager", abi.encode(IERC20(address(hook)), address(this), address(this), TREASURY, UNBONDING))
+        );
         Reenterer thief = new Reenterer(v, hook);
         hook.mint(address(thief), 10);
         hook.mint(OP, 10);
