@@ -35,7 +35,13 @@ TARGETS = {
     "BudgetLib": "contracts/src/libraries/BudgetLib.sol",
 }
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT = {
+    (
+        "StakeLib",
+        "taken = uint128(amount < held ? amount : held);",
+        "<=",
+    ): "The smaller of two equal numbers.",
+}
 """(source, line, what stands there instead) -> why nobody could tell the difference."""
 
 SWAPS = (

@@ -9,6 +9,7 @@ What is proved here for some sizes only, and why, stands in `contracts/test/symb
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,16 +34,26 @@ def main() -> None:
     command += ["--json-output", str(report), *args.options]
     # halmos is beside this interpreter or on the caller's path, and looks for forge there too.
     path = [str(Path(sys.executable).parent), str(forge_path().parent), os.environ["PATH"]]
-    subprocess.run(command, cwd=FOLDER, env=os.environ | {"PATH": os.pathsep.join(path)}, check=False)
-    if not report.exists():
-        sys.exit("halmos left no report")
-    results = [test for tests in json.loads(report.read_text())["test_results"].values() for test in tests]
-    open_ = [test["name"] for test in results if test["exitcode"] != 0]
+    done = subprocess.run(command, cwd=FOLDER, env=os.environ | {"PATH": os.pathsep.join(path)}, check=False)
+    results = {}
+    if report.exists():
+        for tests in json.loads(report.read_text())["test_results"].values():
+            results |= {test["name"].split("(")[0]: test["exitcode"] == 0 for test in tests}
+    # halmos ends early when it is interrupted: whatever it has not reported is not proved.
+    wanted = set(results) if args.options else properties()
+    unproved = sorted(name for name in wanted if not results.get(name))
     print(
-        f"{len(results) - len(open_)} of {len(results)} proved"
-        + "".join(f"\n  not: {name}" for name in open_)
+        f"{len(wanted) - len(unproved)} of {len(wanted)} proved" + "".join(f"\n  not {n}" for n in unproved)
     )
-    sys.exit(bool(open_) or not results)
+    sys.exit(bool(unproved) or not wanted or done.returncode != 0)
+
+
+def properties() -> set[str]:
+    """The names of all properties."""
+    texts = [(ROOT / path).read_text() for path in under("contracts/test/symbolic")]
+    names = [name for text in texts for name in re.findall(r"function (check_\w+)", text)]
+    assert len(names) == len(set(names)), "two properties have one name"
+    return set(names)
 
 
 if __name__ == "__main__":

