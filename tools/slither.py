@@ -10,15 +10,15 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import sources
 from pi_sdk.tools import forge_path
+from sources import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 COPY = ROOT / "contracts" / "cache" / "slither"
 RING = 16
 
@@ -52,12 +52,7 @@ REASONS = {
 
 def copy_sources() -> None:
     """The sources, the compiler and forge's settings, in a folder of their own."""
-    shutil.rmtree(COPY, ignore_errors=True)
-    shutil.copytree(ROOT / "contracts" / "src", COPY / "contracts" / "src")
-    (COPY / "tools").mkdir()
-    shutil.copy(ROOT / "tools" / "solc", COPY / "tools")
-    shutil.copy(ROOT / "foundry.toml", COPY)
-    (COPY / "node_modules").symlink_to((ROOT / "node_modules").resolve())
+    sources.copy(COPY, *sources.under("contracts/src"))
     for path in (COPY / "contracts" / "src").rglob("*.sol"):
         path.write_text(path.read_text().replace("[RING]", f"[{RING}]"))
 

@@ -345,6 +345,17 @@ contract CustodiansTest {
         _totals(11, 0, 89);
     }
 
+    function test_AFeeOfOneWeiIsPaid() public {
+        _stake(OP, 100);
+        vault.lock(OP, A, 50);
+        vault.slash(OP, A, 5, FINDER, 2000);
+        _account(FINDER, 1, 0, 0, 0, 0);
+        _totals(96, 0, 4);
+        vault.slash(OP, A, 4, FINDER, 2000); // less than one
+        _account(FINDER, 1, 0, 0, 0, 0);
+        _totals(92, 0, 8);
+    }
+
     function test_SlashOfTheFindersOwnLock() public {
         _stake(OP, 100);
         vault.lock(OP, A, 50);
