@@ -156,7 +156,7 @@ class Aggregator:
         spec, start = self.spec(pool), self.checkpoint(pool, round_.number)
         updates, excluded = self._gather(spec, round_.counting)
         result = outer_step(spec, start, [(u, round_.reveals[node].width) for node, u in updates.items()])
-        if self._falsify is not None and round_.number == 0:
+        if self._falsify is not None and round_.number == 0 and not round_.disproved:
             result = self._falsify(result)
         return result.root(), self._keep(pool, result), excluded
 

@@ -19,6 +19,7 @@ from pi_sdk.types import TOKEN, Reveal, RunSpec
 
 from .cases import CaseDuty
 from .checkpoints import recompute
+from .closes import Close, Closes
 from .duties import Duties, RoundDuty
 from .evaluations import Evaluations
 from .evidence import Slot
@@ -50,6 +51,7 @@ class Agent:
     duties: Duties
     evaluations: Evaluations | None
     housekeeping: Housekeeping
+    closes: Closes
     stop: threading.Event
     rounds: dict[int, RoundDuty] = field(default_factory=dict)
     cases: dict[int, CaseDuty] = field(default_factory=dict)
@@ -119,6 +121,7 @@ class Agent:
                     error,
                 )
         self.housekeeping.serve(now)
+        self.closes.serve(now)
         if self.evaluations is not None:
             self.evaluations.serve()
         self._clean_up()
@@ -130,6 +133,7 @@ class Agent:
         """Forgets what was read from the chain; the next look reads it again."""
         self._next_block = 0
         self.housekeeping.forget()
+        self.closes.forget()
         self.rounds, self.cases, self.pool_ended, self.verdicts, self.votes = {}, {}, False, 0, 0
         self._note_checkpoint(-1, bytes.fromhex(self.spec.genesis_root), self.spec.genesis_file)
 
@@ -174,6 +178,7 @@ class Agent:
                 self._note_overruled(args["round"], args["root"])
             case "RoundClosed":
                 self._note_checkpoint(args["round"], args["root"], args["checkpoint_file"].hex())
+                self._note_close(args["round"], args["root"])
             case "PoolEnded":
                 self.pool_ended = True
             case "SeatLeft":
@@ -213,6 +218,11 @@ class Agent:
             root,
             lambda: recompute(self.spec, bench.store, bench.checkpoints.read(start), included, root),
         )
+
+    def _note_close(self, number: int, posted: bytes) -> None:
+        duty = self.rounds[number]
+        slots, excluded = tuple(duty.slots.values()), frozenset(duty.excluded)
+        self.closes.note(Close(number, duty.start_root, posted, slots, excluded))
 
     def _note_checkpoint(self, round_: int, root: bytes, file: str) -> None:
         self.duties.bench.checkpoints.note(root, file)

@@ -91,7 +91,7 @@ def recompute(spec: RunSpec, store: Store, start: bytes, slots: Sequence[Slot], 
     n = parameter_count(spec.model)
     limit, updates = max_update_bytes(spec.codec, n), []
     for slot in slots:
-        update = UpdateFile(spec.codec, _fetched(slot, store, limit), n)
+        update = UpdateFile(spec.codec, fetched(slot, store, limit), n)
         updates.append((update, slot.reveal.width))
     result = outer_step(spec, Checkpoint.from_bytes(start, n, spec.outer.rule == "nesterov"), updates)
     if result.root() != root:
@@ -99,7 +99,9 @@ def recompute(spec: RunSpec, store: Store, start: bytes, slots: Sequence[Slot], 
     return result.to_bytes()
 
 
-def _fetched(slot: Slot, store: Store, limit: int) -> bytes:
+def fetched(slot: Slot, store: Store, limit: int) -> bytes:
+    """The update file of a slot, of at most `limit` bytes, from the pool's store or an announced one.
+    `StoreError`."""
     try:
         return store.get(slot.update_file, limit)
     except StoreError as error:

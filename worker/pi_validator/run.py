@@ -20,6 +20,7 @@ from pi_train.outer import checkpoint_bytes
 from .agent import Agent
 from .audit import Bench, ReplayQueue
 from .checkpoints import Checkpoints
+from .closes import Closes
 from .duties import Duties
 from .evaluations import Evaluations
 from .housekeeping import Housekeeping
@@ -116,6 +117,8 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
             pool_id=pool_id,
             seeds_after=1 + info.index % 4,
         )
+        closes = Closes(seat.operator or chain, bench, pool_id)
+        stack.callback(closes.stop)
         agent = Agent(
             seat=seat,
             info=info,
@@ -125,6 +128,7 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
             housekeeping=Housekeeping(
                 chain, node, pool_id, params, delay=HOUSEKEEPING * (1 + info.index % 4)
             ),
+            closes=closes,
             stop=stop,
         )
         agent.run()

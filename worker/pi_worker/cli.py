@@ -155,8 +155,9 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
     that is owed is taken out, as far as it can be now. To be repeated for the rest: it says what remains,
     and when.
 
-    --json prints {"left", "locked", "locked_until", "claimed", "unbonding", "ready_at", "withdrawn", "done"}:
-    whether this call left, token wei or unix seconds, and whether nothing remains.
+    --json prints {"left", "locked", "locked_until", "unsettled_rounds", "settles_by", "claimed", "unbonding",
+    "ready_at", "withdrawn", "done"}: whether this call left, token wei, round numbers or unix seconds, and
+    whether nothing remains.
     """
     with _node(**keys) as member:
         from pi_sdk.accounts import only_one
@@ -174,11 +175,13 @@ def leave(withdraw: bool, as_json: bool, **keys: Any) -> None:
             "left": left,
             "locked": locked,
             "locked_until": found.unlocks_by if locked else None,
+            "unsettled_rounds": found.unsettled_rounds,
+            "settles_by": found.settles_by,
             "claimed": claimed,
             "unbonding": stake.unbonding if stake else 0,
             "ready_at": stake.ready_at if stake and stake.unbonding else None,
             "withdrawn": withdrawn,
-            "done": not locked and not (withdraw and stake and stake.unbonding),
+            "done": not (locked or found.unsettled_rounds or (withdraw and stake and stake.unbonding)),
         }
         click.echo(json.dumps(done) if as_json else "\n".join(_left_lines(done, found.open_cases)))
 
@@ -193,6 +196,11 @@ def _left_lines(done: dict[str, Any], cases: Sequence[int]) -> list[str]:
         out += [f"case {number} is open: pi-worker status" for number in cases]
     else:
         out.append("no stake is locked in this pool any more")
+    if done["unsettled_rounds"]:
+        rounds = ", ".join(map(str, done["unsettled_rounds"]))
+        out.append(
+            f"the pay of round {rounds} is decided by {clock(done['settles_by'])}: run this again then"
+        )
     return out + money_lines(done["claimed"], done["withdrawn"], done["unbonding"], done["ready_at"])
 
 
