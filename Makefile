@@ -7,7 +7,7 @@ STAMPS := .make
 
 AUDIT := $(STAMPS)/audit/bin
 
-.PHONY: help setup demo test soak model bench lint format contracts clean gas slither
+.PHONY: help setup demo test soak model bench lint format contracts clean gas slither proofs mutants coverage
 
 
 help: ## this list
@@ -48,6 +48,15 @@ gas: setup ## measures the gas of every operation anew, into contracts/snapshots
 
 slither: setup $(AUDIT)/slither ## static analysis; every high or medium finding has a reason in tools/slither.py
 	PATH="$(CURDIR)/$(AUDIT):$$PATH" $(BIN)/python tools/slither.py $(ARGS)
+
+proofs: setup $(AUDIT)/slither ## halmos proves the arithmetic of stakes, cases, rounds and the outer step for all arguments
+	PATH="$(CURDIR)/$(AUDIT):$$PATH" $(BIN)/python tools/symbolic.py $(ARGS)
+
+mutants: setup ## faults put into copies of the two custodians, which the tests must notice (about 15 minutes)
+	$(BIN)/python tools/mutate.py $(ARGS)
+
+coverage: setup ## lines and branches of the contracts that the Solidity tests reach
+	$(BIN)/python tools/coverage.py $(ARGS)
 
 clean: ## removes what set-up and runs made
 	rm -rf .venv node_modules $(STAMPS) runs contracts/out contracts/cache

@@ -26,7 +26,10 @@ def copy(folder: Path, *paths: str) -> None:
         waiting += [os.path.normpath(os.path.join(here, to)) for to in re.findall(r'from "(\.[^"]+)"', text)]
     (folder / "tools").mkdir(parents=True)
     shutil.copy(ROOT / "tools" / "solc", folder / "tools")
-    shutil.copy(ROOT / "foundry.toml", folder)
+    # One profile for all: what is read is what is deployed.
+    profiles = r"^(additional_compiler_profiles|compilation_restrictions) = .*\n"
+    settings = re.sub(profiles, "", (ROOT / "foundry.toml").read_text(), flags=re.MULTILINE)
+    (folder / "foundry.toml").write_text(settings)
     (folder / "node_modules").symlink_to((ROOT / "node_modules").resolve())
 
 

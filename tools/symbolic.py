@@ -4,7 +4,7 @@
     python tools/symbolic.py -- --function check_Divide    with halmos' own options
 
 Exit 1 where one fails or is not decided in time. The report goes to contracts/cache/symbolic/report.json.
-What is proved here for some sizes only, and why, stands in `contracts/test/symbolic/README.md`."""
+What is proved for some sizes only says so, and why, where it stands."""
 
 import argparse
 import json

@@ -73,9 +73,11 @@ abstract contract Base {
     }
 
     /// @dev Deploys the optimised artifact of a contract of contracts/src, where `new` would deploy what tests are
-    /// compiled to (foundry.toml).
+    /// compiled to (foundry.toml). Coverage (tools/coverage.py) needs the code that it has compiled itself.
     function deploy(string memory name, bytes memory args) internal returns (address) {
-        return vm.deployCode(string.concat("contracts/out/", name, ".sol/", name, ".json"), args);
+        bool covered = vm.envOr("PI_COVERAGE", false);
+        string memory artifact = string.concat(name, covered ? ".sol:" : ".sol/", name);
+        return vm.deployCode(covered ? artifact : string.concat("contracts/out/", artifact, ".json"), args);
     }
 
     // ---------------------------------------------------------------------------------------------- assertions

@@ -20,6 +20,7 @@ interface Vm {
     function expectRevert() external;
     function expectEmit(address emitter) external;
     function assume(bool condition) external pure;
+    function envOr(string calldata name, bool otherwise) external view returns (bool);
     function readFile(string calldata path) external view returns (string memory);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function parseJson(string calldata json, string calldata key) external pure returns (bytes memory);

@@ -74,7 +74,10 @@ library StakeLib {
     ) internal returns (uint128 taken, uint128 fee) {
         uint256 held = self.locks[operator][lockId];
         taken = uint128(amount < held ? amount : held);
-        if (finder != address(0)) fee = uint128(taken * finderFeeBps / BPS);
+        unchecked {
+            // 128 bits times a share of at most MAX_FINDER_FEE.
+            if (finder != address(0)) fee = uint128(taken * finderFeeBps / BPS);
+        }
 
         // 1. The lock and its owner lose it.
         IStakeManager.Account storage account = self.accounts[operator];

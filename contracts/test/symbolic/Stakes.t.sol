@@ -123,8 +123,11 @@ contract StakesSymbolic {
         assert(ok);
     }
 
-    /// @dev The finder gets its share, rounded down, the treasury the rest; nobody else gains, and no other lock loses.
-    function check_Slash(World memory x, uint256 amount, bool found) public {
+    /// @dev The finder gets its share, rounded down, the treasury the rest; nobody else gains, and no other lock loses. For
+    /// locks and amounts of 24 bits, here and below: a product and a quotient of symbolic numbers are beyond the solver at 128, and
+    /// nothing about them depends on the size.
+    function check_Slash(World memory x, uint24 held, uint24 amount, bool found) public {
+        x.held = held;
         _given(x);
         (uint128 taken, uint128 fee) = s.slash(op, lock, amount, found ? finder : address(0), 1000);
         assert(taken == (amount < x.held ? amount : x.held));
@@ -135,9 +138,8 @@ contract StakesSymbolic {
         _is(x);
     }
 
-    /// @dev The share of any finder's fee, of amounts of 24 bits: a product and a quotient of symbolic numbers are beyond the
-    /// solver at 128, and nothing about them depends on the size.
-    function check_TheFeeIsAtMostTheCap(World memory x, uint24 held, uint256 amount, uint16 share) public {
+    /// @dev The share of any finder's fee.
+    function check_TheFeeIsAtMostTheCap(World memory x, uint24 held, uint24 amount, uint16 share) public {
         vm.assume(share <= 2000);
         x.held = held;
         _given(x);
@@ -149,7 +151,8 @@ contract StakesSymbolic {
         s.slash(op, lock, amount, to, 1000);
     }
 
-    function check_ASlashNeverFails(World memory x, uint256 amount, bool found) public {
+    function check_ASlashNeverFails(World memory x, uint24 held, uint24 amount, bool found) public {
+        x.held = held;
         _given(x);
         (bool ok,) = address(this).call(abi.encodeCall(this.doSlash, (amount, found ? finder : address(0))));
         assert(ok);
