@@ -30,7 +30,7 @@ def main() -> None:
     copy(FOLDER, *under("contracts/test/symbolic"))
     report = FOLDER / "report.json"
     command = ["halmos", "--root", str(FOLDER), "--forge-build-out", "contracts/out", "--function", "check_"]
-    command += ["--solver-timeout-assertion", str(1000 * SECONDS), "--solver-threads", "2", "--loop", "20"]
+    command += ["--solver-timeout-assertion", str(1000 * SECONDS), "--solver", "z3", "--loop", "20"]
     command += ["--json-output", str(report), *args.options]
     # halmos is beside this interpreter or on the caller's path, and looks for forge there too.
     path = [str(Path(sys.executable).parent), str(forge_path().parent), os.environ["PATH"]]

@@ -6,7 +6,7 @@ from pi_train.outer import Checkpoint
 
 
 def wrong_close(checkpoint: Checkpoint) -> Checkpoint:
-    """The result with its first parameter moved by one unit. `aggregate.py` posts it once, for the first round."""
+    """The result with its first parameter moved by one unit. `aggregate.py` posts it once, for round 0."""
     theta = checkpoint.theta.copy()
     theta[0] ^= 1
     return replace(checkpoint, theta=theta)

@@ -175,7 +175,12 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
     until(resolved, "the case to be resolved")
     assert creator.case(case).status == CaseStatus.HUNG
     until(lambda: all(creator.is_final(pool, r) for r in range(ROUNDS + 1)), "the verdicts to end")
-    until(lambda: not creator.bond_of(pool, dev_account(1).address), "the bond to come back", 60)
+
+    def released() -> bool:
+        chain.mine(seconds=WINDOW)
+        return not creator.bond_of(pool, dev_account(1).address)
+
+    until(released, "the bond to come back", 60)
     with closing(HttpStore(process.url)) as store:
         assert store.get(closed["checkpoint_file"].hex(), 1 << 20) == checkpoint.to_bytes()
     until(lambda: all(r["final"] for r in history(process, pool)), "the orchestrator to see that")

@@ -131,7 +131,9 @@ contract StakesSymbolic {
         _given(x);
         (uint128 taken, uint128 fee) = s.slash(op, lock, amount, found ? finder : address(0), 1000);
         assert(taken == (amount < x.held ? amount : x.held));
-        assert(fee == (found ? taken / 10 : 0));
+        unchecked {
+            assert(fee == (found ? uint256(taken) * 1000 / 10_000 : 0));
+        }
         (x.bonded, x.locked, x.held) = (x.bonded - taken, x.locked - taken, x.held - taken);
         (x.finder, x.seized) = (x.finder + fee, x.seized + (taken - fee));
         x.totalBonded -= taken - fee;
