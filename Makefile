@@ -17,7 +17,7 @@ demo: setup ## the main job: a whole paid run on this machine (make demo ARGS="-
 	$(BIN)/pi demo $(ARGS)
 
 test: setup lint ## every test: Python, contracts, real processes on a real chain
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest $(ARGS)
 
 lint: setup ## ruff, pyright, forge fmt
 	$(BIN)/ruff check .

@@ -286,7 +286,7 @@ class Service:
         ours = [n for n, round_ in pool.rounds.items() if round_.poster == client.address]
         until = client.disprovable_until(pool.id, max(ours)) if ours else 0
         if self.head.time <= until:
-            return f"the close bond is locked until {until}", until - self.head.time + 1
+            return f"the close bond is locked until {until}", min(_RETRY, until - self.head.time + 1)
         client.release_bond(pool.id)
         log.info("pool %d: close bond released", pool.id)
         return None

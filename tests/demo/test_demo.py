@@ -43,6 +43,14 @@ def test_a_small_run_trains_pays_and_adds_up(pi, tmp_path: Path) -> None:
     assert money["paid"] + money["unpaid"] == 4 * 10**18 + validators
     assert summary["loss"]["last"] < summary["loss"]["first"] < 5.6
 
+    # The same training without a chain goes through the same checkpoints.
+    simulated = pi(*"sim --workers 2 --rounds 2 --seed 7 --evaluate 0 --json --out".split(), tmp_path / "sim")
+    assert simulated.returncode == 0, simulated.stderr
+    lines = (tmp_path / "sim" / "run" / "state" / "rounds.jsonl").read_text().splitlines()
+    roots = [json.loads(line)["root"] for line in lines]
+    assert roots == [r["checkpoint_hash"].removeprefix("0x") for r in summary["rounds"]]
+    assert json.loads(simulated.stdout)["val_loss"] == pytest.approx(summary["loss"]["last"], abs=1e-6)
+
     records = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     assert {r["source"] for r in records} == {
         "chain", "orchestrator", "worker-1", "worker-2", "validator-1", "validator-2"

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pi_sdk.codec import ZERO, audit_segments
 from pi_sdk.errors import BlobTooLarge, SpecMismatch
-from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, Outcome, TraceSpec
+from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, InnerSpec, Outcome, TraceSpec
 from pi_train import determinism
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.data import Batch
@@ -37,6 +37,16 @@ def test_training_twice_gives_the_same_bytes(run: TinyRun):
     first = run.honest.result
     for name in ("update", "trace", "state", "losses"):
         assert getattr(again, name) == getattr(first, name)
+
+
+def test_moments_that_are_not_carried_start_at_zero_and_replay(tmp_path: Path):
+    inner = InnerSpec(steps=4, batch=2, sequence=32, warmup=2, carry_moments=False)
+    run = TinyRun(tmp_path, inner=inner)
+    state = PrivateState.from_bytes(run.first.state, run.n)
+    assert (state.step, np.abs(state.m).sum(), np.abs(state.v).sum()) == (0, 0, 0)
+    assert np.abs(state.feedback).sum() > 0
+    report = run.honest.audit()
+    assert report.outcome == Outcome.ACCEPT and report.bitwise
 
 
 def test_a_joiner_and_a_wide_node_are_accepted(run: TinyRun):

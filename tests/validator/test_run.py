@@ -176,6 +176,34 @@ def test_a_cheat_appeals_in_vain_to_a_larger_jury(tmp_path):
         )
 
 
+def test_evidence_that_is_served_to_the_jury_acquits(tmp_path):
+    with network(tmp_path) as net:
+        rules = WINDOWS | {"verdict_window": 50, "jury_size": 1, "appeal_window": 10}
+        pool_id, _ = net.pool(rounds=1, min_slots=1, **rules)
+        judges = [net.validator(pool_id, i) for i in range(SEATS)]
+        worker = net.worker(pool_id, 0)
+        # It dies before the seed says what to serve, and comes back once it is accused.
+        worker.wait_for("revealed", round=0)
+        worker.kill()
+        client, params = net.creator, net.creator.pool_params(pool_id)
+        wait_for("the accusation", lambda: client.events(pool_id=pool_id, names=["CaseOpened"]))
+        again = net.worker(pool_id, 0)
+        for judge in judges:
+            judge.end()
+        again.end()
+
+        case = client.case(1)
+        assert (case.node, case.fault, case.status) == (net.node(0), Outcome.WITHHELD, CaseStatus.ACQUITTED)
+        assert [e["outcome"] for judge in judges for e in judge.events("voted")] == ["accept"]
+        account = client.stake_account(case.operator)
+        assert account.bonded == params.stake_per_slot and account.open_cases == 0
+        assert client.total_earned(case.operator) == params.price_per_slot
+        # The accuser may have been right when it spoke, so it pays for an overturned verdict only.
+        slashes = [e.args for e in client.events(names=["Slashed"])]
+        accuser = client.operator_of(case.accuser)
+        assert [(s["operator"], s["amount"]) for s in slashes] == [(accuser, params.slash_overturned)]
+
+
 def test_a_seat_that_does_nothing_is_reported_and_pays(tmp_path):
     with network(tmp_path) as net:
         rules = WINDOWS | {

@@ -48,7 +48,7 @@ of what a wrong learning rate or half a batch does."""
 
 
 class Store(Protocol):
-    def put(self, data: bytes, kind: str = "artifact", round: int = 0) -> str: ...
+    def put(self, data: bytes, /) -> str: ...
 
 
 def prepare(
@@ -194,7 +194,7 @@ class _Folder:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
-    def put(self, data: bytes, kind: str = "artifact", round: int = 0) -> str:
+    def put(self, data: bytes) -> str:
         name = sha256(data).hex()
         (self.path / name).write_bytes(data)
         return name

@@ -31,7 +31,7 @@ from .fixed import to_fp32
 from .inner import InnerLoop, learning_rate
 from .outer import Checkpoint
 from .proofs import build_proofs, check_proofs, parse_proofs
-from .slot import compress, loss_bits, proven, working_class
+from .slot import carried, compress, loss_bits, proven, working_class
 from .state import Border, PrivateState, state_bytes, state_root
 
 Fetch = Callable[[str, int], bytes]
@@ -238,7 +238,7 @@ class _Audit:
         expected, feedback = compress(self.spec, start.params, end.params, private.feedback)
         if expected.data != update.data:
             raise _Fault(Outcome.MISMATCH, "the update is not what the last border gives")
-        if state_root(PrivateState(end.m, end.v, feedback, end.step).to_bytes()) != self.reveal.state_out:
+        if state_root(carried(self.spec, end, feedback).to_bytes()) != self.reveal.state_out:
             raise _Fault(Outcome.MISMATCH, "the private state is not what the last border gives")
         return borders
 

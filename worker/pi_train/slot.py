@@ -4,7 +4,7 @@ import hashlib
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,13 @@ def compress(
     return update, saturate(total.astype(np.int64) - update.decode())
 
 
+def carried(spec: RunSpec, end: Border, feedback: np.ndarray) -> PrivateState:
+    """What a node takes into its next round from the last border of this one and the new error feedback."""
+    if spec.inner.carry_moments:
+        return PrivateState(end.m, end.v, feedback, end.step)
+    return replace(PrivateState.zeros(len(feedback)), feedback=feedback)
+
+
 class SlotRun:
     """A slot being trained: `step` once per batch, then `finish`. `borders` gets one file `{j}.bin` per
     border.
@@ -135,7 +142,7 @@ class SlotRun:
         self._write_border()
         end = self.loop.border()
         update, feedback = compress(self.spec, self.start.params, end.params, self.feedback)
-        state = PrivateState(end.m, end.v, feedback, end.step).to_bytes()
+        state = carried(self.spec, end, feedback).to_bytes()
         digests, losses, proofs = zip(*self.records, strict=True)
         trace = Trace(
             self.class_id, tuple(self.hashes), digests, tuple(loss_bits(loss) for loss in losses), proofs

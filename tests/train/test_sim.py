@@ -1,0 +1,87 @@
+"""`pi sim` as people run it: killed and gone on with, with workers that come and go, fed nonsense."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PI = Path(sys.executable).parent / "pi"
+SMALL = "sim --workers 3 --rounds 4 --steps 2 --batch 2 --evaluate 0 --json --data".split()
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i in range(60):
+        (folder / f"{i}.txt").write_text(f"{i} the quick brown fox jumps over the lazy dog\n" * 20)
+    return folder
+
+
+def start(texts: Path, out: Path, *more: str) -> subprocess.Popen:
+    argv = [PI, *SMALL, texts, "--out", out, *more]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def simulate(texts: Path, out: Path, *more: str) -> tuple[dict, str]:
+    process = start(texts, out, *more)
+    answer, told = process.communicate()
+    assert process.returncode == 0, told
+    return json.loads(answer), told
+
+
+def records(out: Path) -> list[dict]:
+    lines = (out / "run" / "state" / "rounds.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_a_killed_simulation_goes_on_to_the_same_checkpoints(texts: Path, tmp_path: Path):
+    whole, _ = simulate(texts, tmp_path / "whole")
+    assert whole["rounds"] == 4 and whole["tokens"] == 4 * 3 * 2 * 2 * 64
+    assert whole["dense_bytes"] > 140 * whole["bytes_per_worker_round"]
+
+    killed = start(texts, tmp_path / "killed")
+    assert killed.stderr
+    while "round    2" not in killed.stderr.readline():
+        assert killed.poll() is None
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    again, told = simulate(texts, tmp_path / "killed")
+    assert "going on after round" in told and again["root"] == whole["root"]
+    assert records(tmp_path / "killed") == records(tmp_path / "whole")
+
+    process = start(texts, tmp_path / "whole", "--seed", "1")
+    _, told = process.communicate()
+    assert process.returncode == 2 and "other rules" in told
+
+
+def test_workers_come_late_stay_away_and_forget(texts: Path, tmp_path: Path):
+    options = ["--absent", "0.3", "--lost", "0.9", "--late", "1"]
+    one, _ = simulate(texts, tmp_path / "one", *options)
+    same, _ = simulate(texts, tmp_path / "same", *options)
+    forgetful, _ = simulate(texts, tmp_path / "other", "--absent", "0.3", "--late", "1")
+    assert one["root"] == same["root"] != forgetful["root"]
+    took_part = [r["nodes"] for r in records(tmp_path / "one")]
+    early = {node for nodes in took_part[:2] for node in nodes}
+    everybody = {node for nodes in took_part for node in nodes}
+    assert len(early) == 2 and len(everybody) == 3  # the last one came half-way
+    assert len({len(nodes) for nodes in took_part}) > 1  # and sometimes somebody was away
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--late", "3"], "--late leaves nobody"),
+        (["--momentum", "1.5"], "momentum must be below 1"),
+        (["--lr", "7"], "lr: Input should be"),
+        (["--data", "/nowhere"], "no such file or folder"),
+    ],
+)
+def test_nonsense_is_one_line(texts: Path, tmp_path: Path, options: list[str], words: str):
+    process = start(texts, tmp_path / "out", *options)
+    _, told = process.communicate()
+    assert process.returncode == 2 and words in told and "Traceback" not in told
+    assert len(told.strip().splitlines()) <= 2

@@ -1,0 +1,301 @@
+"""`pi sim`: a run without a chain. R workers of a RunSpec take their turns in one process, through the code
+that real workers run, so a run on a chain with the same rules and nodes goes through the same checkpoints.
+
+    simulation = Simulation.open(spec, corpus, nodes, folder)
+    while simulation.round < spec.rounds:
+        print(simulation.play())
+
+What a round left is on disk before the next one begins: a simulation that was killed goes on from there.
+"""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+from pi_sdk.codec import canonical_json
+from pi_sdk.errors import UsageError
+from pi_sdk.options import HELP, json_option
+from pi_sdk.store import LocalStore
+from pi_sdk.types import AuditSpec, CodecSpec, InnerSpec, OuterSpec, RunSpec, TraceSpec
+from pydantic import ValidationError
+
+from . import determinism
+from .codecs import UpdateFile
+from .data import Corpus, load_corpus
+from .layout import parameter_count
+from .outer import Checkpoint, checkpoint_bytes, outer_step
+from .prepare import prepare
+
+_Q16 = 1 << 16
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong, drawn from the run's seed, the round and the worker: probabilities per round."""
+
+    absent: float = 0.0
+    """A worker takes no part in a round."""
+    lost: float = 0.0
+    """A worker has lost its moments and its error feedback, and starts again from zeros."""
+    late: int = 0
+    """Workers, the last ones, that join when half of the rounds are over."""
+
+    def strike(self, spec: RunSpec, round_: int, worker: int, workers: int) -> tuple[bool, bool]:
+        """(takes part, still has its state)."""
+        random = Random(f"{spec.seed}/{round_}/{worker}")
+        absent, lost = random.random() < self.absent, random.random() < self.lost
+        joined = worker < workers - self.late or 2 * round_ >= spec.rounds
+        return joined and not absent, not lost
+
+
+@dataclass
+class Simulation:
+    """A run as far as it was played. This process is pinned to one of the run's classes.
+
+    `states` has the private state of each node that has taken part, `records` what `play` said of each round.
+    """
+
+    spec: RunSpec
+    corpus: Corpus
+    nodes: Sequence[str]
+    folder: Path
+    faults: Faults
+    checkpoint: Checkpoint
+    states: dict[str, bytes] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def round(self) -> int:
+        """The next one to play."""
+        return len(self.records)
+
+    @classmethod
+    def open(
+        cls,
+        spec: RunSpec,
+        corpus: Corpus,
+        nodes: Sequence[str],
+        folder: Path,
+        genesis: Checkpoint,
+        faults: Faults | None = None,
+    ) -> "Simulation":
+        """A new simulation in `folder`, or the one that is there. `UsageError` where that is another one."""
+        faults = faults or Faults()
+        simulation = cls(spec, corpus, nodes, folder, faults, genesis)
+        rules = f"{canonical_json(spec).decode()}\n{json.dumps([list(nodes), vars(faults)])}\n"
+        known = folder / "rules.json"
+        if known.exists() and known.read_text() != rules:
+            raise UsageError(
+                f"{folder} holds a simulation with other rules", "choose another --out, or remove it"
+            )
+        if known.exists():
+            simulation._load()
+            return simulation
+        folder.mkdir(parents=True, exist_ok=True)
+        simulation._save()
+        known.write_text(rules)
+        return simulation
+
+    def play(self) -> dict[str, Any]:
+        """Plays one round and records it: the root of the checkpoint that it led to, mean training loss in
+        nats per token, update sizes in bytes, nodes, seconds."""
+        from .slot import train_slot
+
+        began, spec, n = time.monotonic(), self.spec, len(self.checkpoint.theta)
+        contributions, losses, sizes, took_part = [], [], [], []
+        for i, node in enumerate(self.nodes):
+            takes_part, has_state = self.faults.strike(spec, self.round, i, len(self.nodes))
+            if not takes_part:
+                continue
+            with tempfile.TemporaryDirectory(dir=self.folder) as borders:
+                result = train_slot(
+                    spec,
+                    self.corpus,
+                    self.checkpoint,
+                    node=node,
+                    round_=self.round,
+                    width=1,
+                    state=self.states.get(node) if has_state else None,
+                    class_id=determinism.pinned().id,
+                    borders=Path(borders),
+                )
+            contributions.append((UpdateFile(spec.codec, result.update, n), 1))
+            self.states[node] = result.state
+            losses += result.losses
+            sizes.append(len(result.update))
+            took_part.append(node)
+        self.checkpoint = outer_step(spec, self.checkpoint, contributions)
+        record = {
+            "round": self.round,
+            "root": self.checkpoint.root().hex(),
+            "train_loss": sum(losses) / len(losses) if losses else None,
+            "update_bytes": sizes,
+            "nodes": took_part,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        self.records.append(record)
+        self._save()
+        return record
+
+    def _save(self) -> None:
+        """Swaps whole folders: `state` is what the run goes on from, in the middle of a swap `state.new`."""
+        new, now, old = (self.folder / name for name in ("state.new", "state", "state.old"))
+        for place in (new, old):
+            shutil.rmtree(place, ignore_errors=True)
+        new.mkdir()
+        (new / "checkpoint.bin").write_bytes(self.checkpoint.to_bytes())
+        for node, state in self.states.items():
+            (new / node).write_bytes(state)
+        (new / "rounds.jsonl").write_text("".join(json.dumps(record) + "\n" for record in self.records))
+        if now.exists():
+            os.replace(now, old)
+        os.replace(new, now)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _load(self) -> None:
+        place = self.folder / "state"
+        if not place.exists():
+            place = self.folder / "state.new"
+        n, momentum = len(self.checkpoint.theta), self.checkpoint.momentum is not None
+        data = (place / "checkpoint.bin").read_bytes()
+        self.checkpoint = Checkpoint.from_bytes(data, n, momentum)
+        self.records = [json.loads(line) for line in (place / "rounds.jsonl").read_text().splitlines()]
+        self.states = {node: (place / node).read_bytes() for node in self.nodes if (place / node).exists()}
+
+
+def nodes_of(seed: int, workers: int) -> list[str]:
+    """The node keys' addresses of `pi demo` with this seed."""
+    from eth_account import Account
+    from pi_sdk.networks import derived_key
+
+    return [Account.from_key(derived_key(seed, "worker-node", i)).address for i in range(workers)]
+
+
+@click.command(context_settings=HELP)
+@click.option("--workers", type=click.IntRange(1, 256), default=4, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 100_000), default=12, show_default=True)
+@click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="H.")
+@click.option("--batch", type=click.IntRange(1, 65536), default=16, show_default=True, help="Sequences.")
+@click.option("--lr", type=float, default=2e-3, show_default=True, help="Of the inner AdamW.")
+@click.option(
+    "--codec",
+    type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed"]),
+    default="sparse-2bit",
+    show_default=True,
+)
+@click.option("--k", type=click.IntRange(1, 4096), default=64, show_default=True, help="Values of 4096 kept.")
+@click.option("--beta", type=float, default=0.95, show_default=True, help="Decay of the error feedback.")
+@click.option("--outer-lr", type=float, help="[default: 1.5 for sparse-2bit, else 0.7]")
+@click.option("--momentum", type=float, help="0 is plain SGD. [default: 0 for sparse-2bit, else 0.9]")
+@click.option("--reset-moments", is_flag=True, help="Start AdamW anew in every round.")
+@click.option("--absent", type=click.FloatRange(0, 1), default=0.0, help="Probability of missing a round.")
+@click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
+@click.option("--late", type=click.IntRange(0), default=0, help="Workers that join half-way.")
+@click.option("--evaluate", type=click.IntRange(0), default=1, show_default=True, help="Every n rounds.")
+@click.option("--data", type=click.Path(path_type=Path), help="Text file, folder or JSONL.")
+@click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sim"), show_default=True)
+@json_option
+def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, late: int, **rules: Any) -> None:
+    """Train with R simulated workers in this process, without a chain.
+
+    \b
+    pi sim                                        the training of `pi demo --cheat none`, the same checkpoints
+    pi sim --codec dense-fixed --steps 30         DiLoCo
+    pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
+
+    Run again with the same options, it goes on where it was stopped. --json prints {"rounds", "root",
+    "val_loss", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per byte.
+    """
+    if late >= rules["workers"]:
+        raise UsageError("--late leaves nobody for the start", "take fewer than --workers")
+    store = LocalStore(out / "artifacts")
+    spec = _rules(store, **rules)
+    determinism.pin(determinism.admitted(spec)[0])
+    from .evaluate import validation_loss
+
+    corpus = load_corpus(spec.data, store.get, out / "corpus")
+    n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
+    genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, checkpoint_bytes(n, momentum)), n, momentum)
+    nodes = nodes_of(spec.seed, rules["workers"])
+    run = Simulation.open(spec, corpus, nodes, out / "run", genesis, Faults(absent, lost, late))
+    if run.round:
+        click.echo(f"going on after round {run.round}", err=True)
+    while run.round < spec.rounds:
+        record = run.play()
+        measured = evaluate and (run.round % evaluate == 0 or run.round == spec.rounds)
+        held_out = f"held-out {validation_loss(spec, run.checkpoint, corpus):.4f}  " if measured else ""
+        trained = "nobody trained" if record["train_loss"] is None else f"train {record['train_loss']:.4f}"
+        click.echo(
+            f"round {run.round:>4}  {trained}  {held_out}{len(record['nodes'])} workers,"
+            f" {sum(record['update_bytes']) / 1e3:.1f} kB, {record['seconds']:.1f} s",
+            err=True,
+        )
+    sizes = [size for record in run.records for size in record["update_bytes"]]
+    answer = {
+        "rounds": run.round,
+        "root": run.checkpoint.root().hex(),
+        "val_loss": validation_loss(spec, run.checkpoint, corpus),
+        "bytes_per_worker_round": sum(sizes) / len(sizes) if sizes else None,
+        "dense_bytes": 4 * n,
+        "tokens": len(sizes) * spec.inner.steps * spec.inner.batch * spec.inner.sequence,
+        "folder": str(out),
+    }
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo(
+            f"held-out loss {answer['val_loss']:.4f} after {answer['tokens']:,} tokens; C = {answer['root']}"
+        )
+
+
+def _rules(
+    store: LocalStore,
+    *,
+    workers: int,
+    rounds: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    codec: str,
+    k: int,
+    beta: float,
+    outer_lr: float | None,
+    momentum: float | None,
+    reset_moments: bool,
+    data: Path | None,
+    seed: int,
+) -> RunSpec:
+    """The RunSpec of the options. `UsageError`, or pydantic's words where a number is out of its range."""
+    sparse = codec == "sparse-2bit"
+    momentum = (0.0 if sparse else 0.9) if momentum is None else momentum
+    outer_lr = (1.5 if sparse else 0.7) if outer_lr is None else outer_lr
+    trace = TraceSpec(segment=math.gcd(steps, TraceSpec().segment))
+    try:
+        return prepare(
+            store=store,
+            seed=seed,
+            rounds=rounds,
+            data=data,
+            inner=InnerSpec(steps=steps, batch=batch, lr=lr, carry_moments=not reset_moments),
+            codec=CodecSpec(name=codec, k=k, beta=round(beta * _Q16)),  # pyright: ignore[reportArgumentType]
+            outer=OuterSpec(
+                rule="nesterov" if momentum else "sgd",
+                lr=round(outer_lr * _Q16),
+                momentum=round(momentum * _Q16),
+            ),
+            trace=trace,
+            audit=AuditSpec(segments=min(AuditSpec().segments, steps // trace.segment)),
+        )
+    except ValidationError as error:
+        words = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"these options make no run: {words}") from None
