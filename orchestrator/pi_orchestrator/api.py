@@ -33,6 +33,7 @@ from starlette.routing import Route
 
 from .blobs import BlobStore, DiskFull, OverQuota, Reason
 from .service import EVIDENCE_MARGIN, Service
+from .state import evidence_over
 from .view import pool_view
 
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -158,9 +159,9 @@ class _Uploads:
     over `codec.upload_message` in X-Pi-Address, X-Pi-Time, X-Pi-Signature.
 
     201 stored, 200 known already, 400 nonsense, 401 no valid signature, 403 not of this pool, 404 no such
-    pool, 408 too slow, 409 evidence for a round that has not opened or is final, 411 no length, 413 too
-    large or over quota, 422 other bytes than announced, 429 too many at once, 503 the chain is out of
-    reach, 507 disk full.
+    pool, 408 too slow, 409 evidence for a round that has not opened, or that is final without an open case,
+    411 no length, 413 too large or over quota, 422 other bytes than announced, 429 too many at once, 503 the
+    chain is out of reach, 507 disk full.
     """
 
     def __init__(self, service: Service, blobs: BlobStore, chain_id: int, limits: Limits):
@@ -234,8 +235,9 @@ class _Uploads:
         if reason.kind == "evidence":
             if reason.round >= rounds:
                 raise HTTPException(409, f"round {reason.round} has not opened")
-            pool = self._service.state.pools.get(reason.pool)
-            if pool and (found := pool.rounds.get(reason.round)) and found.final_at:
+            state = self._service.state
+            # A jury may look at it after the verdicts are over: that is how a worker answers "withheld".
+            if reason.pool in state.pools and evidence_over(state, reason.pool, reason.round):
                 raise HTTPException(409, f"round {reason.round} is final: nobody needs its evidence")
 
     def _known(self, pool_id: int) -> tuple[set[str], int]:

@@ -291,10 +291,12 @@ def _absent(pool: Pool, round_: Round) -> Iterator[str]:
 # --- retention ------------------------------------------------------------------------------------
 
 
-def evidence_over(state: State, pool_id: int, round_: int, now: int, margin: int) -> bool:
-    """Whether the evidence of a round can go: final for `margin` seconds, and no case is open about it."""
+def evidence_over(state: State, pool_id: int, round_: int, now: int | None = None, margin: int = 0) -> bool:
+    """Whether nobody needs the evidence of a round any more: it is final, by `now` for `margin` seconds, and
+    no case is open about it.
+    """
     found = state.pools[pool_id].rounds.get(round_)
-    if found is None or not found.final_at or now < found.final_at + margin:
+    if found is None or not found.final_at or (now is not None and now < found.final_at + margin):
         return False
     return all(c.resolved or (c.pool, c.round) != (pool_id, round_) for c in state.cases.values())
 
