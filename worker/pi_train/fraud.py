@@ -274,7 +274,7 @@ def malformed_chunk(codec: CodecSpec, data: bytes, n: int) -> int | None:
     except MalformedArtifact:
         encoded = (chunk for chunk, _ in chunks(codec, data, n))
         found = (i for i, c in enumerate(encoded) if _decoded(codec, c, _length(codec, n, i)) is None)
-        return next(found)
+        return next(found, None)
 
 
 def _length(codec: CodecSpec, n: int, chunk: int) -> int:

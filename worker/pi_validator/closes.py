@@ -95,7 +95,13 @@ class Closes:
             check = self._checks.get(close)
             if check is not None and check.done():
                 del self._checks[close]
-                self._act(close, check.result(), now)
+                try:
+                    found = check.result()
+                except Exception:  # strangers' files must not end the validator
+                    log.exception("round %d: its close cannot be checked", close.round)
+                    self._end(close)
+                else:
+                    self._act(close, found, now)
             elif check is None and now >= due:
                 if now > self.chain.disprovable_until(self.pool_id, close.round):
                     self._end(close)
