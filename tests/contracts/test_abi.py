@@ -49,15 +49,27 @@ def by_text(abi: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(entry, sort_keys=True) for entry in abi)
 
 
+@cache
+def verified() -> dict[str, Any]:
+    """What py-solc-x makes of all verification inputs together: what a contract compiles to depends on
+    nothing that it does not import."""
+    inputs = [standard_input(name, ROOT) for name in export_abi.CONTRACTS]
+    whole = {key: value for key, value in inputs[0].items() if key != "settings"}
+    settings = [{k: v for k, v in given["settings"].items() if k != "outputSelection"} for given in inputs]
+    for given in inputs:
+        whole["sources"] = whole["sources"] | given["sources"]
+    assert all(given["sources"].items() <= whole["sources"].items() for given in inputs)
+    assert all(s == settings[0] for s in settings)
+    output = ["abi", "evm.bytecode.object"]
+    selection = {f"contracts/src/{name}.sol": {name: output} for name in export_abi.CONTRACTS}
+    whole["settings"] = settings[0] | {"outputSelection": selection}
+    return solcx.compile_standard(whole, solc_binary=ROOT / "tools" / "solc")["contracts"]
+
+
 @pytest.mark.parametrize("name", export_abi.CONTRACTS)
 def test_package_data_is_what_the_verification_input_gives(name: str):
     """What `pi deploy` writes out for block explorers, compiled by py-solc-x."""
-    source = f"contracts/src/{name}.sol"
-    given = standard_input(name, ROOT)
-    # the same input, but only the output that is compared
-    given["settings"]["outputSelection"] = {source: {name: ["abi", "evm.bytecode.object"]}}
-    out = solcx.compile_standard(given, solc_binary=ROOT / "tools" / "solc")
-    compiled = out["contracts"][source][name]
+    compiled = verified()[f"contracts/src/{name}.sol"][name]
     assert by_text(packaged(name)["abi"]) == by_text(compiled["abi"])  # forge has an order of its own
     assert packaged(name)["bytecode"] == "0x" + compiled["evm"]["bytecode"]["object"]
 
