@@ -32,10 +32,6 @@ OWN_MODULES = (
 )
 REASONS = {
     ("incorrect-shift", "OuterLib._store"): "shl(shl(3, size), 1) is 1 << 8 * size, as it should be.",
-    (
-        "divide-before-multiply",
-        "ChunkLib.squaresOf",
-    ): "A chunk has a whole number of leaves: 4096 or 256 values.",
     ("incorrect-equality", "Rewards.fund"): "The exact delta is the point: a token with a fee must fail.",
     (
         "incorrect-equality",
@@ -46,7 +42,6 @@ REASONS = {
     ("reentrancy-no-eth", "Court.revealVerdicts"): OWN_MODULES,
     ("unused-return", "Rewards.fund"): "Called because it reverts for an unknown pool.",
     ("unused-return", "RoundLedger.openRound"): "The court has told the rewards what it released.",
-    ("unused-return", "Court._isAudited"): "Only the record's status matters there.",
 }
 
 

@@ -31,6 +31,7 @@ def main() -> None:
     report = FOLDER / "report.json"
     command = ["halmos", "--root", str(FOLDER), "--forge-build-out", "contracts/out", "--function", "check_"]
     command += ["--solver-timeout-assertion", str(1000 * SECONDS), "--solver", "z3", "--loop", "20"]
+    command += ["--solver-timeout-branching", "100"]
     command += ["--json-output", str(report), *args.options]
     # halmos is beside this interpreter or on the caller's path, and looks for forge there too.
     path = [str(Path(sys.executable).parent), str(forge_path().parent), os.environ["PATH"]]

@@ -140,9 +140,9 @@ contract StakesSymbolic {
         _is(x);
     }
 
-    /// @dev The share of any finder's fee.
-    function check_TheFeeIsAtMostTheCap(World memory x, uint24 held, uint24 amount, uint16 share) public {
-        vm.assume(share <= 2000);
+    /// @dev The share of any finder's fee, for 12 bits: here the share is symbolic too.
+    function check_TheFeeIsAtMostTheCap(World memory x, uint16 held, uint16 amount, uint16 share) public {
+        vm.assume(share <= 2000 && held < 4096 && amount < 4096);
         x.held = held;
         _given(x);
         (uint256 taken, uint256 fee) = s.slash(op, lock, amount, finder, share);

@@ -39,8 +39,10 @@ contract WordsSymbolic {
         return PoolWord.unwrap(word) & ~(uint256(type(uint16).max) << field);
     }
 
+    /// @dev No pool has 2^16 slots, members or seats (`ParamsLib`).
     function check_PoolWordPlusAndMinus(PoolWord word, uint8 which, uint16 amount) public pure {
         uint256 field = _counter(which);
+        vm.assume(word.count(field) + amount <= type(uint16).max);
         PoolWord more = word.plus(field, amount);
         assert(more.count(field) == word.count(field) + amount && _rest(more, field) == _rest(word, field));
         assert(PoolWord.unwrap(more.minus(field, amount)) == PoolWord.unwrap(word));
