@@ -30,7 +30,7 @@ _INVITE_SECONDS = 7 * 24 * 3600
 
 _LAZY = {
     "demo": ("pi_sdk.demo:demo", "Run everything on this machine: chain, orchestrator, workers, validators."),
-    "sim": ("pi_train.sim:sim", "Train with simulated workers in one process, without a chain."),
+    "sim": ("pi_worker.sim:sim", "Train with simulated workers in one process, without a chain."),
     "devnet": ("pi_sdk.devnet:devnet", "Start or stop a local chain with contracts and an orchestrator."),
     "deploy": ("pi_sdk.deploy:deploy", "Deploy the contracts, or show what that would take and cost."),
     "run": ("pi_sdk.status:run_group", "Look at a run."),

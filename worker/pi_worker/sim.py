@@ -26,14 +26,13 @@ from pi_sdk.errors import UsageError
 from pi_sdk.options import HELP, json_option
 from pi_sdk.store import LocalStore
 from pi_sdk.types import AuditSpec, CodecSpec, InnerSpec, OuterSpec, RunSpec, TraceSpec
+from pi_train import determinism
+from pi_train.codecs import UpdateFile
+from pi_train.data import Corpus, load_corpus
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+from pi_train.prepare import prepare
 from pydantic import ValidationError
-
-from . import determinism
-from .codecs import UpdateFile
-from .data import Corpus, load_corpus
-from .layout import parameter_count
-from .outer import Checkpoint, checkpoint_bytes, outer_step
-from .prepare import prepare
 
 _Q16 = 1 << 16
 
@@ -108,7 +107,7 @@ class Simulation:
     def play(self) -> dict[str, Any]:
         """Plays one round and records it: the root of the checkpoint that it led to, mean training loss in
         nats per token, update sizes in bytes, nodes, seconds."""
-        from .slot import train_slot
+        from pi_train.slot import train_slot
 
         began, spec, n = time.monotonic(), self.spec, len(self.checkpoint.theta)
         contributions, losses, sizes, took_part = [], [], [], []
@@ -221,7 +220,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     store = LocalStore(out / "artifacts")
     spec = _rules(store, **rules)
     determinism.pin(determinism.admitted(spec)[0])
-    from .evaluate import validation_loss
+    from pi_train.evaluate import validation_loss
 
     corpus = load_corpus(spec.data, store.get, out / "corpus")
     n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
