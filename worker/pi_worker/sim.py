@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -115,18 +114,19 @@ class Simulation:
             takes_part, has_state = self.faults.strike(spec, self.round, i, len(self.nodes))
             if not takes_part:
                 continue
-            with tempfile.TemporaryDirectory(dir=self.folder) as borders:
-                result = train_slot(
-                    spec,
-                    self.corpus,
-                    self.checkpoint,
-                    node=node,
-                    round_=self.round,
-                    width=1,
-                    state=self.states.get(node) if has_state else None,
-                    class_id=determinism.pinned().id,
-                    borders=Path(borders),
-                )
+            borders = self.folder / "borders"
+            result = train_slot(
+                spec,
+                self.corpus,
+                self.checkpoint,
+                node=node,
+                round_=self.round,
+                width=1,
+                state=self.states.get(node) if has_state else None,
+                class_id=determinism.pinned().id,
+                borders=borders,
+            )
+            shutil.rmtree(borders)  # nobody audits a simulation
             contributions.append((UpdateFile(spec.codec, result.update, n), 1))
             self.states[node] = result.state
             losses += result.losses
@@ -162,8 +162,8 @@ class Simulation:
 
     def _load(self) -> None:
         place = self.folder / "state"
-        if not place.exists():
-            place = self.folder / "state.new"
+        if not place.exists():  # killed in the middle of a swap
+            os.replace(self.folder / "state.new", place)
         n, momentum = len(self.checkpoint.theta), self.checkpoint.momentum is not None
         data = (place / "checkpoint.bin").read_bytes()
         self.checkpoint = Checkpoint.from_bytes(data, n, momentum)
