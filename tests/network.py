@@ -71,7 +71,8 @@ class Program:
 
     def end(self, code: int = 0) -> None:
         """Waits for the program's end, and for that exit code."""
-        assert self.popen.wait(PATIENCE) == code, self.tail()
+        wait_for(f"the end of {self.home.name}", lambda: self.popen.poll() is not None)
+        assert self.popen.returncode == code, self.tail()
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
@@ -255,6 +256,10 @@ def network(folder: Path, *orchestrator: object) -> Iterator[TestNetwork]:
         try:
             net.start_orchestrator(*orchestrator)
             yield net
+        except BaseException:
+            for program in net.programs:  # pytest shows them beside the failure
+                print(f"--- {program.home.name}\n{program.tail()}")
+            raise
         finally:
             for program in net.programs:
                 if program.popen.poll() is None:

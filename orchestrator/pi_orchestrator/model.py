@@ -241,7 +241,5 @@ class Case:
 class State:
     pools: Mapping[int, Pool] = field(default_factory=dict)
     cases: Mapping[int, Case] = field(default_factory=dict)
-    pending: Mapping[Action, float | None] = field(default_factory=dict)
-    """Due actions that were handed out: None while in flight (or done, until the chain shows it), else when
-    to retry.
-    """
+    pending: Mapping[Action, float] = field(default_factory=dict)
+    """Due actions that were handed out, and from when on (our clock) they are handed out again."""

@@ -7,6 +7,7 @@ next facts say so.
 """
 
 import logging
+import math
 import time
 from dataclasses import asdict
 
@@ -194,7 +195,9 @@ class Service:
             try:
                 waiting = self._execute(action)
             except ContractError as error:
-                if error.name not in _SETTLED.get(type(action), ()):
+                if error.name in _SETTLED.get(type(action), ()):
+                    self.state, _ = step(self.state, Deferred(action, math.inf))
+                else:
                     self._defer(action, str(error), _RETRY)
             except ChainError as error:  # the others would meet the same
                 for left in actions[at:]:

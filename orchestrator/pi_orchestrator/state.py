@@ -28,6 +28,11 @@ from .model import (
     Tick,
 )
 
+_AGAIN = 5.0
+"""Seconds after which an action that was done and is still due is handed out again. A close can be disproved
+before anybody has read it: then it is due as if it had never been.
+"""
+
 # --- transitions ----------------------------------------------------------------------------------
 
 
@@ -42,13 +47,10 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             return replace(state, pending={**state.pending, action: until}), ()
         case Tick():
             due = list(_due(state, event))
-            ready = []
-            for action in due:
-                retry = state.pending.get(action, 0.0)
-                if retry is not None and retry <= event.clock:
-                    ready.append(action)
-            pending = {a: state.pending.get(a) for a in due} | dict.fromkeys(ready)
-            return replace(state, pending=pending), tuple(ready)
+            ready = tuple(a for a in due if state.pending.get(a, event.clock) <= event.clock)
+            pending = {a: state.pending.get(a, 0.0) for a in due}
+            pending |= dict.fromkeys(ready, event.clock + _AGAIN)
+            return replace(state, pending=pending), ready
 
 
 def replay(facts: Iterable[Fact]) -> State:
