@@ -146,7 +146,8 @@ class TestNetwork:
             audit=AuditSpec(segments=audit_segments),
         )
         # The windows are long: every phase ends as soon as all have acted.
-        windows = {"max_train_window": 300, "reveal_window": 300, "verdict_window": 300}
+        names = ("min_train_window", "max_train_window", "reveal_window", "verdict_window")
+        windows = dict.fromkeys(names, 300)
         values = {"min_seats": 0, "min_slots": 2} | windows | params
         rules = PoolParams(
             orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values

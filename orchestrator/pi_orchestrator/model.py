@@ -6,7 +6,7 @@ Which actions are in flight is the only thing in the state that no fact holds: e
 without harm, so a restart forgets it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,7 +137,8 @@ class Round:
     reveal_deadline: int
     expected: int
     """Nodes, when it opened."""
-    committed: tuple[str, ...] = ()
+    committed: Mapping[str, int] = field(default_factory=dict)
+    """Chain time of each commitment, by node."""
     reveals: Mapping[str, Revealed] = field(default_factory=dict)
     """By node, in the order of the reveals."""
     late: tuple[str, ...] = ()
@@ -196,6 +197,12 @@ class Pool:
     @property
     def next_round(self) -> int:
         return max(self.rounds, default=-1) + 1
+
+    def expected(self, number: int) -> Iterator[str]:
+        """The nodes that a round expects, as far as is known by now."""
+        for node, member in self.members.items():
+            if member.active_from <= number and not 0 < member.left_at <= number:
+                yield node
 
     def is_confirmation(self, round_: Round) -> bool:
         """Whether a sealed round was the confirm-only one: its seal has ended the pool, and it has no

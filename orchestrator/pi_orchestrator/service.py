@@ -34,7 +34,7 @@ from .model import (
     State,
     Tick,
 )
-from .state import artifacts_over, deadlines, evidence_over, replay, step
+from .state import artifacts_over, deadlines, evidence_over, replay, step, train_window
 from .watcher import Batch, Head, Rewound, Watcher
 
 log = logging.getLogger("pi_orchestrator")
@@ -233,7 +233,7 @@ class Service:
                     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
                     return "not in the store yet: " + ", ".join(missing[:3]) + more, _RETRY
                 self._ensure_bond(pool)
-                client.open_round(pool_id, pool.params["max_train_window"])
+                client.open_round(pool_id, train_window(pool))
             case SealReveals(pool_id):
                 client.seal_reveals(pool_id)
             case CaptureSeed(pool_id, number):

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import ceil
+from statistics import median
 from typing import Any
 
 from pi_sdk.types import RING
@@ -194,7 +196,7 @@ def _fold_round(round_: Round, fact: Fact, params: Mapping[str, Any]) -> Round:
     args = fact.args
     match fact.name:
         case "Committed" if args["node"] not in round_.committed:
-            return replace(round_, committed=(*round_.committed, args["node"]))
+            return replace(round_, committed={**round_.committed, args["node"]: fact.time})
         case "CommitPhaseEnded":
             return replace(
                 round_,
@@ -279,15 +281,38 @@ def _due_in_pool(pool: Pool, tick: Tick) -> Iterator[Action]:
 
 def _absent(pool: Pool, round_: Round) -> Iterator[str]:
     """Nodes that a closed round expected and that neither revealed in time nor were reported."""
-    for node, member in pool.members.items():
-        expected = member.active_from <= round_.number and not 0 < member.left_at <= round_.number
-        if (
-            expected
-            and node not in round_.reveals
-            and node not in round_.missed
-            and node not in pool.convicted
-        ):
+    for node in pool.expected(round_.number):
+        if node not in round_.reveals and node not in round_.missed and node not in pool.convicted:
             yield node
+
+
+# --- deadlines ------------------------------------------------------------------------------------
+
+_RECENT_ROUNDS = 8
+_MADS = 8
+
+
+def train_window(pool: Pool) -> int:
+    """Seconds for the commit phase of the next round: the median of how long nodes took for the recent ones
+    + k·MAD, inside the pool's bounds.
+
+    The deviation counts as a quarter of the median at least, so that three times the usual is never late.
+    Who was not in time counts with all the time that it had. A node that has never committed may still have
+    to load everything: then the window is the longest.
+    """
+    shortest, longest = pool.params["min_train_window"], pool.params["max_train_window"]
+    took, known = [], set()
+    for number in sorted(pool.rounds)[-_RECENT_ROUNDS:]:
+        round_ = pool.rounds[number]
+        took += [max(0, at - round_.opened_at) for at in round_.committed.values()]
+        took += [round_.commit_deadline - round_.opened_at] * (round_.expected - len(round_.committed))
+    for round_ in pool.rounds.values():
+        known |= round_.committed.keys()
+    if not took or any(node not in known for node in pool.expected(pool.next_round)):
+        return longest
+    middle = median(took)
+    deviation = max(median(abs(t - middle) for t in took), middle / 4)
+    return min(max(ceil(middle + _MADS * deviation), shortest), longest)
 
 
 # --- retention ------------------------------------------------------------------------------------

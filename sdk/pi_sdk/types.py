@@ -287,7 +287,7 @@ class PoolParams(Model):
     """Training rounds; a confirm-only round follows."""
     slash_miss: Money = TOKEN
     close_bond: Money = 100 * TOKEN
-    min_train_window: Window = 5
+    min_train_window: Window = 30
     max_train_window: Window = 120
     verdict_fee: Money = TOKEN // 10
     seat_stake: Money = 100 * TOKEN

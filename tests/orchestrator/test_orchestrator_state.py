@@ -22,12 +22,14 @@ from pi_orchestrator.model import (
     State,
     Tick,
 )
-from pi_orchestrator.state import artifacts_over, deadlines, evidence_over, replay, step
+from pi_orchestrator.state import artifacts_over, deadlines, evidence_over, replay, step, train_window
 
 NODES = ("0xA", "0xB", "0xC")
 PARAMS = {
     "orchestrator": "0xOrchestrator",
     "rounds": 3,
+    "min_train_window": 8,
+    "max_train_window": 100,
     "reveal_window": 10,
     "vote_window": 20,
     "vote_reveal_window": 5,
@@ -314,6 +316,35 @@ def test_votes_bring_a_case_to_its_end_early():
     assert ResolveCase(2) not in step(replay(log), Tick(144, 9, 0.0))[1]
     log.append(Fact("CaseResolved", 9, 150, {"case_id": 2, "status": 2}))
     assert not list(deadlines(replay(log)))
+
+
+def test_the_window_follows_what_nodes_took_and_waits_for_newcomers():
+    log = [created(1)]
+
+    def window() -> int:
+        return train_window(replay(log).pools[1])
+
+    def play(number: int, opened: int, given: int, took: dict[str, int]) -> None:
+        args = fact_args("RoundOpened", 1, number, "", 1)
+        log.append(Fact("RoundOpened", 5, opened, args | {"commit_deadline": opened + given}))
+        for node, seconds in took.items():
+            log.append(Fact("Committed", 6, opened + seconds, fact_args("Committed", 1, number, node, 1)))
+
+    log += [Fact("Joined", 2, 2, fact_args("Joined", 1, 0, node, 1)) for node in NODES]
+    assert window() == 100, "nobody is known yet"
+    play(0, 1000, 100, dict(zip(NODES, (10, 11, 12), strict=True)))
+    assert window() == 33, "three times the usual is in time"
+    play(1, 2000, 33, {"0xA": 10})
+    assert window() == 35, "two had 33 seconds: the median is 11.5"
+    log.append(Fact("Joined", 7, 2050, fact_args("Joined", 1, 2, "0xD", 1)))
+    assert window() == 100, "it may still have to load everything"
+    play(2, 3000, 100, {"0xA": 1, "0xB": 1, "0xC": 1, "0xD": 1})
+    for number in range(3, 11):
+        play(number, 1000 * number, 34, dict.fromkeys((*NODES, "0xD"), 1))
+    assert window() == 8, "what is long ago no longer counts, and no window is shorter than the pool's"
+    for number in range(11, 19):
+        play(number, 1000 * number, 100, dict(zip((*NODES, "0xD"), (1, 2, 40, 41), strict=True)))
+    assert window() == 100, "nor longer"
 
 
 def test_a_reveal_counts_when_it_started_from_the_root_that_holds():

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
     with network(tmp_path, "--cheat", "wrong-close") as net:
-        pool_id, _ = net.pool(rounds=3, min_slots=2, min_train_window=60)
+        pool_id, _ = net.pool(rounds=3, min_slots=2)
         chain, poster = net.creator, net.key("orchestrator").address
         params = chain.pool_params(pool_id)
         workers = [net.worker(pool_id, i) for i in range(2)]
@@ -57,7 +57,7 @@ def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
 def test_a_validator_proves_a_wrong_close_and_gets_the_finders_fee(tmp_path):
     with network(tmp_path, "--cheat", "wrong-close") as net:
         pool_id, _ = net.pool(
-            rounds=2, min_slots=1, min_seats=1, min_train_window=60, probation=2, auditors=1
+            rounds=2, min_slots=1, min_seats=1, probation=2, auditors=1
         )
         chain, poster = net.creator, net.key("orchestrator").address
         finder = net.key("validator-operator", 0).address
@@ -90,7 +90,7 @@ def test_a_validator_proves_a_wrong_close_and_gets_the_finders_fee(tmp_path):
 
 def test_a_pool_that_is_ended_early_is_confirmed_and_over(tmp_path):
     with network(tmp_path) as net:
-        pool_id, _ = net.pool(rounds=50, min_slots=1, min_train_window=60)
+        pool_id, _ = net.pool(rounds=50, min_slots=1)
         worker = net.worker(pool_id, 0)
         worker.wait_for("closed", round=1)
 
