@@ -14,6 +14,7 @@ from pathlib import Path
 
 from chain import Anvil, anvil, free_port
 from eth_account import Account
+from forkserver import Forked
 from pi_sdk.client import Client
 from pi_sdk.codec import run_spec_hash
 from pi_sdk.errors import StoreError
@@ -44,14 +45,7 @@ class Program:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.log = home / "log"
-        with self.log.open("ab") as out:
-            self.popen = subprocess.Popen(
-                [str(a) for a in argv],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            )
+        self.popen = Forked(argv, self.log, {**os.environ, **environment})
 
     def events(self, name: str | None = None) -> list[dict]:
         return [e for e in read_events(self.home) if name in (None, e["event"])]
@@ -145,10 +139,12 @@ class TestNetwork:
             trace=TraceSpec(segment=2),
             audit=AuditSpec(segments=audit_segments),
         )
-        # The windows are long: every phase ends as soon as all have acted.
+        # The windows are long: every phase ends as soon as all have acted. The confirm-only round has the
+        # shortest commit window, so a test whose members do not confirm needs that to be short.
         names = ("min_train_window", "max_train_window", "reveal_window", "verdict_window")
         windows = dict.fromkeys(names, 300)
-        values = {"min_seats": 0, "min_slots": 2} | windows | params
+        # A seat stays locked for the time of an appeal; nobody appeals unless the test does.
+        values = {"min_seats": 0, "min_slots": 2, "appeal_window": 8} | windows | params
         rules = PoolParams(
             orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values
         )

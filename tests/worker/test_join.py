@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -134,7 +135,7 @@ def test_two_workers_train_two_rounds_serve_their_evidence_and_are_paid(net: Tes
 
 
 def test_a_worker_killed_between_commit_and_reveal_reveals_after_its_restart(net: TestNetwork):
-    pool_id, _ = net.pool(rounds=1)
+    pool_id, _ = net.pool(rounds=1, min_train_window=5)
     with net.member(pool_id, 11) as peer:
         worker = net.worker(pool_id, 10)
         worker.wait_for("committed", round=0)
@@ -154,7 +155,7 @@ def test_a_worker_killed_between_commit_and_reveal_reveals_after_its_restart(net
 
 def test_a_worker_killed_before_its_commitment_is_mined_hands_in_the_same_work(net: TestNetwork):
     """It dies with a whole journal; the restart commits that very update and trains nothing again."""
-    pool_id, _ = net.pool(rounds=1)
+    pool_id, _ = net.pool(rounds=1, min_train_window=5)
     with net.member(pool_id, 13) as peer:
         worker = net.worker(pool_id, 12)
         journal = worker.home / f"pool-{pool_id}" / "round-0" / "journal.json"
@@ -209,10 +210,10 @@ def _leave(net: TestNetwork, i: int, pool_id: int, *more: str) -> dict:
 
 def test_ctrl_c_between_rounds_leaves_at_once_and_a_later_join_comes_back(net: TestNetwork):
     pool_id, _ = net.pool(rounds=1)
-    for time in range(2):
+    for again in range(2):
         worker = net.worker(pool_id, 30)
-        wait_for("the join", lambda w=worker, n=time: len(w.events("joined")) == n + 1)
-        if not time:
+        wait_for("the join", lambda w=worker, n=again: len(w.events("joined")) == n + 1)
+        if not again:
             second = net.command(30, "join", "--pool", pool_id)
             assert second.returncode == 2 and "is in use" in second.stderr
         worker.kill(signal.SIGINT)
@@ -220,6 +221,25 @@ def test_ctrl_c_between_rounds_leaves_at_once_and_a_later_join_comes_back(net: T
         member = net.creator.member(pool_id, net.node(30))
         assert member is not None and (member.next_width, member.left_at) == (0, 1)
         assert net.creator.stake_account(net.key("operator", 30).address).locked == 0
+
+
+def test_a_fast_worker_takes_the_slots_that_the_slowest_leaves_time_for(net: TestNetwork):
+    pool_id, _ = net.pool(rounds=9)
+    with net.member(pool_id, 61) as slow:
+        worker = net.worker(pool_id, 60, "--width", "auto")
+        for round_ in range(5):
+            worker.wait_for("committed", round=round_)
+            if round_ < 3:
+                time.sleep(4)  # what it trains takes a fraction of a second
+            opened = play_commit(slow, pool_id, round_)
+            worker.wait_for("revealed", round=round_)
+            slow.reveal(pool_id, opened, "00" * 32, net.store_url)
+        widest = slow.pool_params(pool_id).max_width
+        assert [e["width"] for e in worker.events("width")] == [widest]
+        reveals = [e.args for e in slow.events(pool_id=pool_id, names=["Revealed"])]
+        widths = [r["reveal"]["width"] for r in reveals if r["node"] == net.node(60)]
+        assert widths[:3] == [1, 1, 1] and widths[4] == widest
+        worker.kill()
 
 
 def test_workers_outlive_a_node_and_an_orchestrator_that_are_killed(net: TestNetwork):

@@ -56,9 +56,7 @@ def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
 
 def test_a_validator_proves_a_wrong_close_and_gets_the_finders_fee(tmp_path):
     with network(tmp_path, "--cheat", "wrong-close") as net:
-        pool_id, _ = net.pool(
-            rounds=2, min_slots=1, min_seats=1, probation=2, auditors=1
-        )
+        pool_id, _ = net.pool(rounds=2, min_slots=1, min_seats=1, probation=2, auditors=1)
         chain, poster = net.creator, net.key("orchestrator").address
         finder = net.key("validator-operator", 0).address
         params = chain.pool_params(pool_id)

@@ -31,6 +31,7 @@ from .journal import Journal
 from .membership import Membership
 from .rounds import RoundWorker, is_expected
 from .trainer import Trainer
+from .width import AutoWidth
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class Convicted(PiError):
 
 class Agent:
     """One node working in one pool. `connect` makes a further, read-only client; `node_gas` is wei; no
-    `width` means 1 for a new member, and what it declared for one that is in.
+    `width` means 1 for a new member, and what it declared for one that is in; `auto_width` changes it by
+    measured speed.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Agent:
         home: Path,
         trainer: Trainer,
         width: int | None,
+        auto_width: bool,
         invite: Invite | None,
         node_gas: int,
         faucet: bool,
@@ -70,6 +73,7 @@ class Agent:
         self.home = home
         self.trainer = trainer
         self.width = width
+        self.auto_width = auto_width
         self.invite = invite
         self.node_gas = node_gas
         self.faucet = faucet
@@ -129,7 +133,9 @@ class Agent:
             node=self.node.address,
             stop=self.stop,
             following=self.following,
+            auto=AutoWidth(params.max_train_window, params.max_width) if self.auto_width else None,
         )
+        self.params = params
         with self._signals():
             self._join(params)
             self.joined_at = time.monotonic()
@@ -233,9 +239,26 @@ class Agent:
                 self._fuelled = pool.next_round
         if not member.convicted and self.rounds.work(pool, member):
             return None
+        self._adapt_width(pool, member)
         if self.stop.is_set() or pool.ended or not self.member.is_in(member):
             return self._wind_down(pool, member)
         return None
+
+    def _adapt_width(self, pool: PoolInfo, member: MemberInfo) -> None:
+        """Declares another width for the next round where the node's speed asks for it."""
+        auto = self.rounds.auto
+        if auto is None or self.stop.is_set() or pool.ended or pool.last or not self.member.is_in(member):
+            return
+        if member.width != member.next_width or (wanted := auto.choose(member.width)) == member.width:
+            return
+        try:
+            width = self.member.change_width(self.params, wanted, faucet=self.faucet)
+        except PiError as error:  # no key, no stake or no room for it: the old width works as well
+            log.info("width stays %d: %s", member.width, error)
+            return
+        if width != member.width:
+            self.events.write("width", width=width)
+            log.info("width %d from the next round on", width)
 
     # --- the end ----------------------------------------------------------------------------------------
 

@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 CHEATS = ("half-steps", "copy", "wrong-shard")
 
 
+class Width(click.IntRange):
+    """A number of slots, or "auto"."""
+
+    name = "integer|auto"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 def agent_options(command):
     """What every command takes: pool, network, keys, home."""
     options = [network_options, account_options, node_options, home_option("worker"), verbose_option]
@@ -65,9 +77,10 @@ def cli(ctx: click.Context) -> None:
 @agent_options
 @click.option(
     "--width",
-    type=click.IntRange(min=1),
+    type=Width(),
     show_default="1, or what the node declared before",
-    help="Slots to work on per round, from the next one on.",
+    help="Slots to work on per round, from the next one on; auto: as many as this machine trains in the time"
+    " that the pool's slowest node takes, as far as the stake reaches.",
 )
 @click.option("--invite", metavar="TEXT", help="The pool's permission, where it is not open to everybody.")
 @click.option(
@@ -80,7 +93,7 @@ def cli(ctx: click.Context) -> None:
 @click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
 @click.option("--cheat", type=click.Choice(CHEATS), hidden=True)
 def join(
-    width: int | None, invite: str | None, node_gas: float, faucet: bool, cheat: str | None, **keys: Any
+    width: int | str | None, invite: str | None, node_gas: float, faucet: bool, cheat: str | None, **keys: Any
 ) -> None:
     """Join a pool and work until the run ends or Ctrl-C."""
     # For research on the audits there is also --cheat half-steps|copy|wrong-shard: see cheats.py.
@@ -101,7 +114,8 @@ def join(
                 connect=connect,
                 home=keys["home"],
                 trainer=trainer(cheat),
-                width=width,
+                width=None if isinstance(width, str) else width,
+                auto_width=width == "auto",
                 invite=Invite.from_text(invite) if invite else None,
                 node_gas=int(node_gas * 10**18),
                 faucet=faucet,

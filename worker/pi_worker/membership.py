@@ -59,6 +59,20 @@ class Membership(Participant):
             self.require_operator().set_width(self.pool_id, self.node.address, wanted)
         return new
 
+    def change_width(self, params: PoolParams, width: int, *, faucet: bool) -> int:
+        """Declares the width for the next round, or as much of it as the stake reaches for; returns it.
+        Raises what `check` does, and `ContractError`.
+        """
+        member, operator = self._known(), self.require_operator()
+        if width > member.next_width and not faucet and params.stake_per_slot:
+            means = operator.stake_account().free + operator.token_balance() + self.locked(member)
+            width = max(member.next_width, min(width, means // params.stake_per_slot))
+        if width != member.next_width:
+            self.check(params, width=width, faucet=faucet)
+            self.stake(self._missing(params, width))
+            operator.set_width(self.pool_id, self.node.address, width)
+        return width
+
     def _missing(self, params: PoolParams, width: int) -> int:
         """Free stake that a width needs beside what is locked already, in token wei."""
         member = self.info()

@@ -26,6 +26,7 @@ from .evidence import EvidenceServer
 from .following import Following
 from .journal import Entry, Journal
 from .trainer import SlotJob, Trainer
+from .width import AutoWidth, Pace
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,16 @@ class RoundWorker:
     node: str
     stop: threading.Event
     following: Following
+    auto: AutoWidth | None = None
+    """Told how long the rounds take."""
 
     trained_seconds: float = 0.0
     revealed: int = 0
     _given_up: set[int] = field(default_factory=set)
+    _opened: tuple[int, int] = (-1, 0)
+    """The round that this process trained last, and the chain time at which it saw that open."""
+    _trained_in: float = 0.0
+    _committed_at: int = 0
 
     # --- the running round ------------------------------------------------------------------------------
 
@@ -120,6 +127,7 @@ class RoundWorker:
             log.warning(
                 "the private state of the last reveal is not in %s: starting from zeros", self.journal.root
             )
+        opened_at = self.chain.now()
         determinism.pin(self.cls)
         self.events.write("training", round=round_)
         try:
@@ -143,6 +151,7 @@ class RoundWorker:
             self._given_up.add(round_)
             return None
         self.trained_seconds += result.seconds
+        self._opened, self._trained_in = (round_, opened_at), result.seconds
         opened = Reveal(
             salt=os.urandom(32),
             start_root=root,
@@ -218,6 +227,7 @@ class RoundWorker:
                 raise
             log.warning("round %d: not committed: %s", entry.round, error)
             return False
+        self._committed_at = self.chain.now()
         self.events.write("committed", round=entry.round, tx=receipt.tx)
         log.info("round %d: committed", entry.round)
         return True
@@ -240,11 +250,20 @@ class RoundWorker:
             log.info("round %d: confirmed %s as the result of the run", entry.round, entry.start_root[:16])
             return False
         self.revealed += 1
+        self._note_pace(entry.round)
         size = len(self.journal.update(entry))
         self.events.write("revealed", round=entry.round, bytes=size)
         log.info("round %d: revealed %d bytes", entry.round, size)
         self.evidence.add(entry)
         return False
+
+    def _note_pace(self, round_: int) -> None:
+        """What a round that this process trained from its opening on took, for the width."""
+        seen, opened_at = self._opened
+        if self.auto is not None and seen == round_:
+            ended = self.chain.round(self.pool_id, round_).commit_deadline
+            own, slack = self._committed_at - opened_at, ended - self._committed_at
+            self.auto.note(Pace(self._trained_in, own, max(0, slack)))
 
     def _upload(self, entry: Entry) -> None:
         info = self.chain.round(self.pool_id, entry.round)
