@@ -9,7 +9,7 @@ Figures are ratios against a floor or a peer that is measured in the same run: m
 import argparse
 import importlib
 
-NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation")
+NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation", "churn")
 
 
 def main() -> None:

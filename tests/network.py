@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from chain import Anvil, anvil, free_port
 from eth_account import Account
@@ -123,22 +124,25 @@ class TestNetwork:
         self.orchestrator = program
         wait_for("the orchestrator's store", answers)
 
-    def pool(self, rounds: int = 2, *, audit_segments: int = 1, **params: int) -> tuple[int, RunSpec]:
-        """A funded pool around a model of a few thousand parameters; a slot has two segments."""
+    def pool(
+        self, rounds: int = 2, *, audit_segments: int = 1, recipe: dict[str, Any] | None = None, **params: int
+    ) -> tuple[int, RunSpec]:
+        """A funded pool around a model of a few thousand parameters; a slot has two segments. `recipe`:
+        other arguments of `prepare`.
+        """
         texts = self.folder / "texts"
         texts.mkdir(exist_ok=True)
         for i in range(60):
             (texts / f"{i}.txt").write_text(f"{i} the quick brown fox jumps over the lazy dog\n" * 20)
         local = LocalStore(self.folder / "artifacts")
-        spec = prepare(
-            store=local,
-            rounds=rounds,
-            data=texts,
-            model=GptSpec(layers=1, heads=2, width=32, context=32),
-            inner=InnerSpec(steps=4, batch=2, sequence=32, warmup=0),
-            trace=TraceSpec(segment=2),
-            audit=AuditSpec(segments=audit_segments),
-        )
+        tiny = {
+            "data": texts,
+            "model": GptSpec(layers=1, heads=2, width=32, context=32),
+            "inner": InnerSpec(steps=4, batch=2, sequence=32, warmup=0),
+            "trace": TraceSpec(segment=2),
+            "audit": AuditSpec(segments=audit_segments),
+        }
+        spec = prepare(store=local, rounds=rounds, **{**tiny, **(recipe or {})})
         # The windows are long: every phase ends as soon as all have acted. The confirm-only round has the
         # shortest commit window, so a test whose members do not confirm needs that to be short.
         names = ("min_train_window", "max_train_window", "reveal_window", "verdict_window")
