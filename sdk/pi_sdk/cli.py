@@ -34,6 +34,7 @@ _LAZY = {
     "devnet": ("pi_sdk.devnet:devnet", "Start or stop a local chain with contracts and an orchestrator."),
     "deploy": ("pi_sdk.deploy:deploy", "Deploy the contracts, or show what that would take and cost."),
     "run": ("pi_sdk.status:run_group", "Look at a run."),
+    "why": ("pi_sdk.why:why_command", "Tell what became of a node's work in a round, and why."),
     "doctor": ("pi_sdk.doctor:doctor", "Check tools, node, contracts, account, clock and ports."),
 }
 
@@ -51,6 +52,7 @@ def pi(ctx: click.Context) -> None:
     pi devnet up                  a local chain to try things on
     pi pool list                  the pools of a network
     pi run status 1               how pool 1 is doing
+    pi why 0xNODE 7               what became of a node's work in round 7
     pi doctor                     what is missing on this machine
     """
     if ctx.invoked_subcommand is None:

@@ -25,9 +25,10 @@ from pi_sdk import (
 )
 from pi_sdk.base import ZERO_ADDRESS
 from pi_sdk.chain import contract
-from pi_sdk.codec import canonical_json, run_spec_hash
+from pi_sdk.codec import canonical_json, round_seed, run_spec_hash
 from pi_sdk.rules import load_rules
 from pi_sdk.tx import Call
+from pi_sdk.why import why
 from small_pool import (
     STORE,
     TOKEN,
@@ -133,6 +134,9 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert creator.record(pool_id, round_, cheat.node).status == RecordStatus.REVEALED
     assert creator.pool(pool_id).checkpoint_root == make_hash("root", 0)
 
+    story = why(creator, pool_id, cheat.node, round_)
+    assert (story.answer, story.because) == ("open", "verdicts about the round may still come")
+
     chain.mine(2)
     creator.capture_seed(pool_id, round_)
     assert creator.is_audited(pool_id, round_, cheat.node)
@@ -143,6 +147,8 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert any(verdict_round.seed) and verdict_round.open_cases == creator.open_cases(pool_id) == 1
 
     case_id = creator.case_about(pool_id, round_, cheat.node)
+    story = why(creator, pool_id, cheat.node, round_)
+    assert (story.answer, story.because) == ("open", f"case {case_id} about it has not ended")
     case = creator.case(case_id)
     assert (case.pool_id, case.node, case.fault, case.status) == (
         pool_id,
@@ -170,6 +176,19 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert member is not None and member.convicted
     assert cheat.operator.stake_account().bonded == 150 * TOKEN - params.slash_conviction - params.appeal_bond
 
+    story = why(creator, pool_id, cheat.node, round_, run_seed=1)
+    assert (story.answer, story.settled) == ("forfeited", False)
+    assert story.because == f"a jury found that its work did not pass replay (case {case_id})"
+    assert story.audited and story.auditors == creator.auditors_of(pool_id, round_, cheat.node)
+    assert story.data_seed == round_seed(1, round_, make_hash("genesis")).hex()
+    told = [s.event for s in story.steps]
+    assert told[:5] == ["RoundOpened", "Committed", "Revealed", "RevealsSealed", "RoundClosed"]
+    assert [s.text for s in story.steps if s.event == "CaseResolved"] == [
+        f"case {case_id}: convicted, 3 to 0, {params.slash_conviction / TOKEN:g} tokens of stake lost"
+    ]
+    assert told.count("VoteRevealed") == 4 and "CaseEscalated" in told and "Convicted" in told
+    assert all(s.time > 0 and len(s.tx) == 66 for s in story.steps)
+
     # once the next round has opened, its close decides no more about the first one
     play_round(creator, pool_id, workers[:2])
     creator.settle(pool_id, cheat.node)
@@ -188,6 +207,12 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert (worker.operator.earned(), worker.operator.total_earned()) == (0, params.price_per_slot)
     assert sum(creator.total_earned(v.operator.address) for v in validators) > 0
 
+    story = why(creator, pool_id, worker.node, round_)
+    assert (story.answer, story.because, story.settled) == ("paid", "the work was accepted", True)
+    assert (story.slots, story.pay) == (1, params.price_per_slot)
+    assert story.steps[-1].text.endswith(f"{params.price_per_slot / TOKEN:g} tokens credited")
+    assert why(creator, pool_id, cheat.node, 1).answer == "not expected"
+
     # the confirm-only round after the last one ends the pool
     pool = creator.pool(pool_id)
     assert pool.last and not pool.ended
@@ -196,6 +221,7 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     judge(validators, pool_id, 1, guilty="")
     assert play_round(creator, pool_id, workers[:2]) == 2
     assert creator.pool(pool_id).ended
+    assert why(creator, pool_id, worker.node, 2).because.startswith("the round only confirmed")
 
     # the bond is free once the last close can no longer be disproved
     assert creator.result_root(pool_id, 1) == make_hash("root", 1)
