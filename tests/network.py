@@ -24,6 +24,7 @@ from pi_sdk.networks import derived_key, dev_key
 from pi_sdk.store import HttpStore, LocalStore
 from pi_sdk.types import TOKEN, AuditSpec, GptSpec, InnerSpec, PoolParams, RunSpec, TraceSpec
 from pi_train.prepare import prepare
+from pi_validator.run_audit import Finding, RunAudit
 
 PATIENCE = 240
 """Seconds after which a wait has failed; a busy machine may take a minute to import torch."""
@@ -220,6 +221,11 @@ class TestNetwork:
             client.take_seat(pool_id, node.address)
         with Client("local", node, rpc_url=self.chain.url, poll=0.05) as client:
             yield client
+
+    def findings(self, pool_id: int) -> list[Finding]:
+        """What `pi audit` finds wrong in the run."""
+        with HttpStore(self.store_url) as store:
+            return [*RunAudit(self.creator, pool_id, store).run()]
 
     def command(self, i: int, *arguments: object) -> subprocess.CompletedProcess:
         """A short `pi-worker` command as worker i; its output is captured."""

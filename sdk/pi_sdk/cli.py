@@ -35,6 +35,7 @@ _LAZY = {
     "deploy": ("pi_sdk.deploy:deploy", "Deploy the contracts, or show what that would take and cost."),
     "run": ("pi_sdk.status:run_group", "Look at a run."),
     "why": ("pi_sdk.why:why_command", "Tell what became of a node's work in a round, and why."),
+    "audit": ("pi_validator.run_audit:audit", "Check a whole run again, from the chain and any mirror."),
     "doctor": ("pi_sdk.doctor:doctor", "Check tools, node, contracts, account, clock and ports."),
 }
 
@@ -52,6 +53,7 @@ def pi(ctx: click.Context) -> None:
     pi devnet up                  a local chain to try things on
     pi pool list                  the pools of a network
     pi run status 1               how pool 1 is doing
+    pi audit 1                    check the whole run again, believing nobody
     pi why 0xNODE 7               what became of a node's work in round 7
     pi doctor                     what is missing on this machine
     """

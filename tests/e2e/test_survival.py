@@ -1,8 +1,15 @@
 """kill -9 of the orchestrator, of a worker and of a validator in the middle of a round: the run goes on
 to its end, nobody honest loses stake, and everybody's pay is whole."""
 
+import json
+
 import pytest
+from click.testing import CliRunner
 from network import network
+from pi_sdk.cli import pi
+from pi_sdk.client import Client
+from pi_sdk.store import LocalStore
+from pi_validator.run_audit import RunAudit
 
 ROUNDS = 4
 WORKERS = 2
@@ -46,5 +53,34 @@ def test_a_run_survives_kill_9_of_anybody(tmp_path):
             operator = net.key("operator", i).address
             assert chain.total_earned(operator) == ROUNDS * params.price_per_slot
             assert chain.stake_account(operator).bonded == params.stake_per_slot
+        _audited(net, pool_id)
         judged = sum(len(e.args["verdicts"]) for e in events if e.name == "VerdictsRevealed")
         assert judged == ROUNDS * WORKERS * params.auditors
+
+
+def _audited(net, pool_id: int) -> None:
+    """The whole run holds, and one changed byte is found where it is."""
+    command = ["audit", str(pool_id), "--rpc-url", net.chain.url]
+    done = CliRunner().invoke(pi, [*command, "--json"], catch_exceptions=False)
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 0 and answer["ok"], answer["findings"]
+    work = ROUNDS * WORKERS
+    expected = {"starts": ROUNDS + 1, "reveals": work + WORKERS, "updates": work, "outer steps": ROUNDS}
+    assert expected.items() <= answer["checked"].items()
+    assert answer["root"] == net.creator.pool(pool_id).checkpoint_root.hex()
+
+    events = net.creator.events(pool_id=pool_id)
+    reveal = next(e.args for e in events if e.name == "Revealed" and e.args["round"] == 2)
+    close = next(e.args for e in events if e.name == "RoundClosed" and e.args["round"] == 1)
+    blobs = LocalStore(net.folder / "orchestrator" / "blobs")
+    for file, round_, what in [
+        (reveal["update_file"], 2, f"update of {reveal['node']}"),
+        (close["checkpoint_file"], 1, "checkpoint"),
+    ]:
+        path = blobs.path_of(file.hex())
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with Client("local", rpc_url=net.chain.url) as client:
+            (first, *_) = RunAudit(client, pool_id, blobs).run()
+        assert (first.round, first.what) == (round_, what), first
+        path.write_bytes(whole)

@@ -89,6 +89,7 @@ def test_the_honest_are_paid_and_a_cheat_is_slashed_by_a_jury(tmp_path):
             account = client.stake_account(operator)
             assert account.locked == 0 and account.bonded == params.seat_stake + found
 
+        assert not net.findings(pool_id), "what a cheat forfeits is part of a right run"
         losses = judges[0].events("val_loss")
         assert [e["round"] for e in losses] == [-1, 0, 1, 2]
         assert command(net, pool_id, 0, "status")["seat"] is None

@@ -49,6 +49,7 @@ def test_two_thirds_overrule_a_wrong_close_and_its_poster_pays(tmp_path):
         assert held == 1000 * TOKEN - params.close_bond
 
         # Nobody else loses anything, and the work counts.
+        assert not net.findings(pool_id)
         assert not {"Convicted", "CaseOpened", "Missed", "CloseDisproved"} & {e.name for e in events}
         for i in range(2):
             assert chain.total_earned(net.key("operator", i).address) == 3 * params.price_per_slot
@@ -78,6 +79,7 @@ def test_a_validator_proves_a_wrong_close_and_gets_the_finders_fee(tmp_path):
         assert fee > 0 and chain.stake_account(finder).bonded == params.seat_stake + fee
 
         # Right ones are left alone, nobody else pays, and the audits start from the right root.
+        assert not net.findings(pool_id)
         checked = {(e["round"], e["wrong"]) for e in judge.events("close_checked")}
         assert {(0, True), (1, False)} <= checked
         assert sum(e.name == "ClosePunished" for e in events) == 1

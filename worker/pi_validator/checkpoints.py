@@ -106,8 +106,9 @@ def fetched(slot: Slot, store: Store, limit: int) -> bytes:
         return store.get(slot.update_file, limit)
     except StoreError as error:
         for other in announced_stores(slot.locations):
-            try:
-                return other.get(slot.update_file, limit)
-            except (StoreError, UsageError):
-                continue
+            with other:
+                try:
+                    return other.get(slot.update_file, limit)
+                except (StoreError, UsageError):
+                    continue
         raise error

@@ -40,7 +40,7 @@ class Slot:
     """C_r, which the round started from on chain."""
 
 
-def announced_stores(locations: str) -> Sequence[Store]:
+def announced_stores(locations: str) -> Sequence[HttpStore]:
     """The stores that a worker announced: the first few well-formed base URLs of its list."""
     urls = [part.strip() for part in locations[:2048].split(",")]
     return [

@@ -1,0 +1,394 @@
+"""`pi audit`: a whole run checked again, from the chain and any mirror of its artifacts. Nobody is asked or
+believed: every hash, assignment of auditors, included set, outer step and payment is derived anew.
+
+    audit = RunAudit(client, pool_id, store)
+    for finding in audit.run():
+        print(finding.round, finding.what, finding.problem)
+
+What the contracts enforce at the time (deadlines, signatures, locks) is not repeated here; what they cannot
+see, and what an RPC node could lie about, is.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from pi_sdk.client import Client
+from pi_sdk.codec import accumulate, audit_draw, auditor_draw
+from pi_sdk.errors import MalformedArtifact, PiError, StoreError
+from pi_sdk.options import HELP, json_option, network_options, verbose_option
+from pi_sdk.results import Event
+from pi_sdk.rules import load_rules
+from pi_sdk.store import HttpStore, MultiStore, Store
+from pi_sdk.types import TOKEN, Model, Reveal
+from pi_train.codecs import UpdateFile, max_update_bytes
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+
+from .checkpoints import fetched
+from .evidence import Slot
+
+_ZERO = bytes(32)
+_COMMITMENT_BYTES = 27  # the chain keeps so many of a commitment
+_UNAVAILABLE, _MALFORMED, _NORM, _START = 1, 2, 3, 4  # reasons for an exclusion
+
+
+class Finding(Model):
+    """Something that is not as it should be."""
+
+    round: int | None
+    """None: the run as a whole."""
+    what: str
+    """The object: "RunSpec", "checkpoint", "update of 0x...", ..."""
+    problem: str
+
+
+@dataclass
+class _Round:
+    number: int
+    posted_start: bytes
+    opened: Event
+    committed: dict[str, bytes] = field(default_factory=dict)
+    revealed: dict[str, Event] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
+    """By the last close that stands."""
+    closes: list[Event] = field(default_factory=list)
+    disproved: bool = False
+    """The last close, where another one was still possible."""
+    overruled: bytes | None = None
+    seed: bytes | None = None
+    seed_block: int = 0
+    verdicts: list[Event] = field(default_factory=list)
+    members: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Operator and first round of each node, when the round opened."""
+    places: int = 0
+    """Seats, left ones included, when it opened."""
+
+
+class RunAudit:
+    """One audit. `store` is any mirror; stores that reveals announced are asked for what it lacks."""
+
+    def __init__(self, client: Client, pool_id: int, store: Store):
+        self.client, self.pool_id, self.store = client, pool_id, store
+        self.checked: dict[str, int] = defaultdict(int)
+        self.result: Checkpoint | None = None
+        """The model that the run came to, once all rounds were gone through."""
+
+    def run(self) -> Iterator[Finding]:
+        """Yields what is wrong, in the order of the rounds. Raises `NotFound` for an unknown pool and
+        `PiError` where the RunSpec or the first checkpoint is not to be had, or is not the pool's.
+        """
+        self.spec, self.params = load_rules(self.client, self.pool_id, self.store)
+        self.n, self.momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
+        self.events = self.client.events(pool_id=self.pool_id)
+        self.rounds, self.seats = self._read()
+        created = next(e for e in self.events if e.name == "PoolCreated")
+        known = self._checkpoint(self.spec.genesis_file)
+        if known.root() != created.args["genesis_root"]:
+            raise PiError("the first checkpoint has another root than the chain says")
+        private: dict[str, bytes] = {}
+        for number in sorted(self.rounds):
+            round_ = self.rounds[number]
+            start = yield from self._start(round_, known)
+            if start is None:
+                return
+            yield from self._chain_data(round_, private)
+            known = yield from self._result(round_, start)
+        self.result = known
+        yield from self._pay()
+
+    # --- what happened ------------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[dict[int, _Round], dict[int, list[list]]]:
+        """Rounds, and per seat its holders as [operator, node, active_from, left_at]."""
+        rounds: dict[int, _Round] = {}
+        members: dict[str, tuple[str, int]] = {}
+        seats: dict[int, list[list]] = defaultdict(list)
+        for event in self.events:
+            args, name = event.args, event.name
+            if name == "Joined":
+                members[args["node"]] = (args["operator"], args["active_from"])
+            elif name == "SeatTaken":
+                seats[args["seat"]].append([args["operator"], args["node"], args["active_from"], 0])
+            elif name == "SeatLeft":
+                seats[args["seat"]][-1][3] = args["left_at"]
+            elif name == "RoundOpened":
+                round_ = _Round(args["round"], args["start_root"], event)
+                round_.members, round_.places = dict(members), len(seats)
+                rounds[round_.number] = round_
+            elif args.get("round") in rounds:
+                self._note(rounds[args["round"]], event, args["round"] + 1 in rounds)
+        return rounds, seats
+
+    @staticmethod
+    def _note(round_: _Round, event: Event, is_past: bool) -> None:
+        args = event.args
+        match event.name:
+            case "Committed":
+                round_.committed[args["node"]] = args["commitment"]
+            case "Revealed":
+                round_.revealed[args["node"]] = event
+            case "RevealsSealed" | "SeedRepinned":
+                round_.seed_block = args["seed_block"]
+            case "SeedCaptured":
+                round_.seed = args["seed"]
+            case "Excluded":
+                round_.excluded[args["node"]] = args["reason"]
+            case "RoundClosed":
+                round_.closes.append(event)
+                round_.disproved = False
+            case "CloseDisproved" if not is_past:
+                round_.excluded, round_.disproved = {}, True
+            case "CloseOverruled":
+                round_.overruled = args["root"]
+            case "VerdictsRevealed":
+                round_.verdicts.append(event)
+
+    # --- one round ----------------------------------------------------------------------------------------
+
+    def _start(self, round_: _Round, known: Checkpoint) -> Iterator[Finding]:
+        """The checkpoint that the round starts from, after the vote; None where it is nowhere."""
+        before = self.rounds.get(round_.number - 1)
+        slots: dict[bytes, int] = defaultdict(int)
+        for event in round_.revealed.values():
+            slots[event.args["reveal"]["start_root"]] += event.args["reveal"]["width"]
+        posted, total = round_.posted_start, sum(slots.values())
+        others = [root for root in slots if root != posted and 3 * slots[root] >= 2 * total]
+        voted = others[0] if others and before is not None else None
+        said = before.overruled if before is not None else None
+        if voted != said:
+            problem = f"{_hex(said)} on chain, {_hex(voted)} by the votes"
+            yield self._finding(round_, "start-root vote", problem)
+        root = said or posted
+        if before is not None and not said and before.closes[-1].args["root"] != posted:
+            yield self._finding(round_, "start root", "is not what the close of the round before posted")
+        if known.root() == root:
+            self.checked["starts"] += 1
+            return known
+        yield self._finding(
+            before or round_, "result", f"{_hex(root)} on chain, {_hex(known.root())} from the updates"
+        )
+        try:
+            assert before is not None and not said
+            return self._checkpoint(before.closes[-1].args["checkpoint_file"].hex())
+        except (AssertionError, StoreError, MalformedArtifact):
+            yield self._finding(round_, "checkpoint", "the one that the chain goes on from is nowhere")
+            return None
+
+    def _chain_data(self, round_: _Round, private: dict[str, bytes]) -> Iterator[Finding]:
+        """Commitments, the accumulator, the chain of private states, the seed, the draws."""
+        accumulator = _ZERO
+        for node, event in round_.revealed.items():
+            opened = Reveal(**event.args["reveal"])
+            hidden = self.client.commitment(self.pool_id, round_.number, node, opened)
+            if hidden[:_COMMITMENT_BYTES] != round_.committed.get(node, b"")[:_COMMITMENT_BYTES]:
+                yield self._finding(round_, f"commitment of {node}", "is not that of what was revealed")
+            if opened.update_root != _ZERO:
+                if opened.state_in not in (_ZERO, private.get(node, _ZERO)):
+                    yield self._finding(round_, f"state of {node}", "does not follow from its last reveal")
+                private[node] = opened.state_out
+            accumulator = accumulate(
+                accumulator, node, opened.start_root, opened.update_root, opened.norm, opened.width
+            )
+            self.checked["reveals"] += 1
+        info = self.client.round(self.pool_id, round_.number)
+        if info.exists and info.accumulator != accumulator:
+            yield self._finding(round_, "reveals", "the accumulator on chain is of others")
+        if round_.seed is not None:
+            block = self.client.rpc.call("eth_getBlockByNumber", hex(round_.seed_block), False)
+            if block is not None and bytes.fromhex(block["hash"][2:]) != round_.seed:
+                yield self._finding(round_, "audit seed", f"is not the hash of block {round_.seed_block}")
+            yield from self._draws(round_)
+
+    def _draws(self, round_: _Round) -> Iterator[Finding]:
+        assert round_.seed is not None
+        for event in round_.verdicts:
+            for verdict in event.args["verdicts"]:
+                node, judge = verdict["node"], event.args["validator"]
+                if judge not in self._auditors(round_, node):
+                    yield self._finding(round_, f"verdict of {judge}", f"it was not drawn for {node}")
+                self.checked["verdicts"] += 1
+
+    def _auditors(self, round_: _Round, node: str) -> list[str]:
+        """The validators that the seed draws for a slot."""
+        assert round_.seed is not None
+        operator, since = round_.members[node]
+        if round_.number >= since + self.params.probation:
+            if audit_draw(round_.seed, node) >= self.params.audit_rate:
+                return []
+        n, taken = round_.places, []
+        left = {}
+        for place in range(n):
+            for owner, validator, active_from, left_at in self.seats[place]:
+                live = active_from <= round_.number and (not left_at or round_.number < left_at)
+                if live and owner != operator:
+                    left[place] = validator
+        for k in range(self.params.auditors):
+            if not left:
+                break
+            start = auditor_draw(round_.seed, node, k, n)
+            taken.append(left.pop(next(p % n for p in range(start, start + n) if p % n in left)))
+        return taken
+
+    def _result(self, round_: _Round, start: Checkpoint) -> Iterator[Finding]:
+        """The checkpoint that the round's updates lead to, and whether what was posted is that one."""
+        if not round_.closes or round_.disproved:
+            return start
+        contributions = []
+        for node, event in round_.revealed.items():
+            opened = Reveal(**event.args["reveal"])
+            reason = round_.excluded.get(node)
+            if opened.start_root != start.root():
+                continue
+            try:
+                update, problem = self._update(event, opened), None
+            except (StoreError, MalformedArtifact) as error:
+                update, problem = None, error
+            if reason is None and problem is not None:
+                yield self._finding(round_, f"update of {node}", str(problem))
+            elif reason is None and update is not None:
+                contributions.append((update, opened.width))
+            elif reason in (_MALFORMED, _NORM, _START) and problem is None:
+                problem = f"for reason {reason}, but its update is as it should be"
+                yield self._finding(round_, f"exclusion of {node}", problem)
+            self.checked["updates"] += update is not None
+        result = outer_step(self.spec, start, contributions)
+        close = round_.closes[-1].args
+        if round_.overruled is None and close["root"] != result.root():
+            return result  # said where the next round starts
+        try:
+            posted = None if round_.overruled else self._checkpoint(close["checkpoint_file"].hex())
+            if posted is not None and posted.root() != close["root"]:
+                yield self._finding(round_, "checkpoint", "its file has another root than was posted")
+        except (StoreError, MalformedArtifact) as error:
+            yield self._finding(round_, "checkpoint", str(error))
+        self.checked["outer steps"] += 1
+        return result
+
+    def _update(self, event: Event, opened: Reveal) -> UpdateFile:
+        """A revealed update, held against its reveal. `StoreError`, `MalformedArtifact`."""
+        args, limit = event.args, max_update_bytes(self.spec.codec, self.n)
+        file, locations = args["update_file"].hex(), args["locations"]
+        slot = Slot(args["round"], args["node"], opened, file, locations, opened.start_root)
+        data = fetched(slot, self.store, limit)
+        update = UpdateFile(self.spec.codec, data, self.n)
+        if update.root != opened.update_root:
+            raise MalformedArtifact("its root is not the committed one")
+        if update.norm != opened.norm:
+            raise MalformedArtifact("its norm is not the committed one")
+        return update
+
+    def _checkpoint(self, file: str) -> Checkpoint:
+        data = self.store.get(file, checkpoint_bytes(self.n, self.momentum))
+        return Checkpoint.from_bytes(data, self.n, self.momentum)
+
+    # --- money --------------------------------------------------------------------------------------------
+
+    def _pay(self) -> Iterator[Finding]:
+        """Whether each node was paid for what counts, and the pool's books for what was paid."""
+        due, convicted = self._due(), self._convicted()
+        paid: dict[str, int] = defaultdict(int)
+        for event in self.events:
+            if event.name == "Settled":
+                paid[event.args["node"]] += event.args["paid"]
+        settled_all = self.client.pool(self.pool_id).ended
+        for node in self.client.nodes(self.pool_id):
+            worth = due[node] * self.params.price_per_slot
+            exit_ = self.client.exit_state(self.pool_id, node) if settled_all else None
+            settled = exit_ is not None and not exit_.unsettled_rounds and not exit_.accrued_slots
+            if paid[node] > worth or (settled and paid[node] != worth and node not in convicted):
+                yield Finding(
+                    round=None,
+                    what=f"pay of {node}",
+                    problem=f"{paid[node] / TOKEN:g} tokens were paid for work worth {worth / TOKEN:g}",
+                )
+            self.checked["payments"] += 1
+        books = self.client.budget(self.pool_id)
+        sums = {"PoolFunded": books.funded, "Credited": books.credited, "Refunded": books.refunded}
+        for name, said in sums.items():
+            total = sum(e.args["amount"] for e in self.events if e.name == name)
+            if total != said:
+                problem = f"{said / TOKEN:g} tokens on chain, {total / TOKEN:g} by its events"
+                yield Finding(round=None, what=f"budget: {name}", problem=problem)
+
+    def _due(self) -> dict[str, int]:
+        """Slots of each node that count: right start, not excluded, not convicted."""
+        due: dict[str, int] = defaultdict(int)
+        convicted = self._convicted()
+        for round_ in self.rounds.values():
+            before = self.rounds.get(round_.number - 1)
+            start = (before.overruled if before is not None else None) or round_.posted_start
+            for node, event in round_.revealed.items():
+                opened = event.args["reveal"]
+                out = node in round_.excluded and round_.overruled is None
+                lost = node in convicted and round_.number >= convicted[node]
+                if opened["start_root"] == start and opened["update_root"] != _ZERO and not out and not lost:
+                    due[node] += opened["width"]
+        return due
+
+    def _convicted(self) -> dict[str, int]:
+        """The first round of each node for which it was convicted."""
+        found: dict[str, int] = {}
+        for event in self.events:
+            if event.name == "Convicted":
+                node, round_ = event.args["node"], event.args["round"]
+                found[node] = min(round_, found.get(node, round_))
+        return found
+
+    @staticmethod
+    def _finding(round_: _Round, what: str, problem: str) -> Finding:
+        return Finding(round=round_.number, what=what, problem=problem)
+
+
+def _hex(root: bytes | None) -> str:
+    return "none" if root is None else root.hex()[:16]
+
+
+@click.command("audit", context_settings=HELP)
+@click.argument("pool_id", type=click.IntRange(min=1))
+@click.option(
+    "--store", "urls", multiple=True, help="URL of a mirror; several are tried in turn. [default: the pool's]"
+)
+@network_options
+@json_option
+@verbose_option
+def audit(pool_id: int, urls: tuple[str, ...], network: str, rpc_url: str | None, as_json: bool) -> None:
+    """Check a whole run again, from the chain and any mirror of its artifacts.
+
+    Derives every start, included set, outer step, seed, draw and payment anew and names what is not as it
+    should be, by round and object. Exit code 1 when there is anything. With --json: {"ok", "findings":
+    [{"round", "what", "problem"}], "checked": {...}, "root", "seconds"}.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        client = stack.enter_context(Client(network, rpc_url=rpc_url))
+        mirrors = urls or (client.pool(pool_id).store_uri,)
+        stores = [stack.enter_context(HttpStore(url)) for url in mirrors]
+        whole = RunAudit(client, pool_id, MultiStore(stores))
+        findings = []
+        for finding in whole.run():
+            findings.append(finding)
+            if not as_json:
+                where = "the run" if finding.round is None else f"round {finding.round}"
+                click.echo(f"{where}: {finding.what}: {finding.problem}")
+    root = whole.result.root().hex() if whole.result is not None else None
+    answer: dict[str, Any] = {
+        "ok": not findings,
+        "findings": [f.model_dump() for f in findings],
+        "checked": dict(whole.checked),
+        "root": root,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        counted = ", ".join(f"{n} {what}" for what, n in whole.checked.items())
+        click.echo(f"{'nothing is wrong' if not findings else f'{len(findings)} findings'}: {counted}")
+        click.echo(f"the model that the run came to: {root}")
+    if findings:
+        raise SystemExit(1)
