@@ -22,7 +22,7 @@ from eth_utils.crypto import keccak
 from pi_sdk.codec import ZERO, accumulate, leaf_hash, merkle_sum_root, sha256
 from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
 from pi_train import fraud
-from pi_train.codecs import encode_update
+from pi_train.codecs import chunk_values, encode_update
 from pi_train.fraud import RevealedUpdate
 from pi_train.outer import Checkpoint, outer_step
 
@@ -38,7 +38,11 @@ POOL, ROUND = 7, 3
 SGD = OuterSpec()
 NESTEROV = OuterSpec(rule="nesterov", lr=45875, momentum=58982)
 STEEP = OuterSpec(rule="nesterov", lr=1 << 24, momentum=65535)
+SIGN = OuterSpec(rule="sign", lr=16777)
 SPARSE, INT8, FIXED = (CodecSpec(name=name) for name in ("sparse-2bit", "dense-int8", "dense-fixed"))
+DCT = CodecSpec(name="dct-topk", k=4)
+DCT_STEEP = CodecSpec(name="dct-topk", k=4, max_step=1 << 31)
+SIGN_STEEP = OuterSpec(rule="sign", lr=1 << 24)
 MOMENTUM_MAX = (1 << 46) - 1
 
 
@@ -47,9 +51,9 @@ def hexed(types: str, value: object) -> str:
 
 
 def rule_of(codec: CodecSpec, outer: OuterSpec, n: int) -> tuple:
-    number = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3}[codec.name]
-    k = codec.k if number == 1 else 0
-    return (number, k, codec.max_step, int(outer.rule == "nesterov"), outer.lr, outer.momentum, n)
+    number = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3, "dct-topk": 4}[codec.name]
+    rule = ("sgd", "nesterov", "sign").index(outer.rule)
+    return (number, codec.kept, codec.max_step, rule, outer.lr, outer.momentum, n)
 
 
 def revealed(codec: CodecSpec, values: np.ndarray, i: int, width: int, start_root: bytes) -> RevealedUpdate:
@@ -147,8 +151,7 @@ def break_update(codec: CodecSpec, reveal: RevealedUpdate, n: int, at: int, end:
     """The reveal with another end of one chunk, under a root that covers it."""
     file = bytearray(reveal.file or b"")
     chunks = list(fraud.chunks(codec, bytes(file), n))
-    per_chunk = 4096 if codec.name == "sparse-2bit" else 256
-    stop = 16 + sum(len(chunk) for chunk, _ in chunks[: at // per_chunk + 1])
+    stop = 16 + sum(len(chunk) for chunk, _ in chunks[: at // chunk_values(codec) + 1])
     file[stop - len(end) : stop] = end
     root, total = merkle_sum_root(fraud.chunks(codec, bytes(file), n))
     return replace(reveal, file=bytes(file), update_root=root, norm=math.isqrt(total))
@@ -157,6 +160,7 @@ def break_update(codec: CodecSpec, reveal: RevealedUpdate, n: int, at: int, end:
 def steps() -> list[dict]:
     few = CodecSpec(k=3)
     many = CodecSpec(k=4096)
+    few_dct = CodecSpec(name="dct-topk", k=3)
     equal = [(1, 1e5)] * 3
     uneven = [(1, 1e5), (4, 3e6), (31, 2e4), (2, 1e5), (3, 0.0)]
     sixteen = [(1 + i % 3, 1e5 + 1e4 * i) for i in range(16)]
@@ -199,6 +203,24 @@ def steps() -> list[dict]:
         step("malformed: -128", 23, INT8, NESTEROV, 600, uneven, at=300, broken=b"\x80"),
         step("malformed: indices", 24, SPARSE, SGD, 9000, uneven, at=5000, broken=bytes(60), split=2),
         step("sixteen sparse updates of the reference model", 25, SPARSE, SGD, 828_544, sixteen, at=400_000),
+        step("dct, the sign of the sum", 61, DCT, SIGN, 3000, uneven, at=1500, split=2),
+        step("dct, short last transform", 62, DCT, SIGN, 1024 + 70, uneven, at=1024 + 69),
+        step("dct, every coefficient", 63, CodecSpec(name="dct-topk", k=64), SGD, 300, equal, at=299),
+        step(
+            "dct with momentum, half of them",
+            64,
+            CodecSpec(name="dct-topk", k=32),
+            NESTEROV,
+            1000,
+            uneven,
+            at=999,
+        ),
+        step("dct, up to the largest step", 65, DCT_STEEP, SGD, 256, [(3, 1e9), (31, 3e9)], at=9, ends=True),
+        step("sign of sparse sums", 66, SPARSE, SIGN, 5000, uneven, excluded=(1,), at=4000),
+        step("sign, up to the ends", 67, FIXED, SIGN_STEEP, 256, [(1, 3e9)] * 3, at=8, ends=True),
+        step("malformed: no set of coefficients", 68, DCT, SIGN, 2000, uneven, at=999, broken=b"\xff" * 3),
+        step("malformed: bits behind the signs", 69, few_dct, SIGN, 1088, uneven, at=1087, broken=b"\x01"),
+        step("sixteen dct updates", 70, DCT, SIGN, 100_000, sixteen, at=40_000),
     ]
 
 
@@ -319,6 +341,9 @@ def norms() -> list[dict]:
         ),
         norm("a malformed chunk", 53, SPARSE, long, wrong=True, broken=bytes(20)),
         norm("a malformed only chunk", 54, INT8, 100, wrong=True, broken=b"\x80"),
+        norm("true, dct", 71, DCT, 4 * 1024 + 300, wrong=False, chunk=4),
+        norm("a dct chunk's sum", 72, DCT, 4 * 1024 + 300, wrong=True, chunk=1, changes={(0, 1): -1}),
+        norm("a malformed dct chunk", 73, DCT, 300, wrong=True, broken=b"\xff" * 3),
     ]
 
 

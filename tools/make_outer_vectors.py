@@ -5,10 +5,12 @@ Run: python tools/make_outer_vectors.py [--check]
 
 Bytes are hex. `updates` are encodings of values, `malformed` files that must be refused, `checkpoints` roots
 of theta (and momentum), `steps` outer steps over update files, `feedback` the sums that are encoded, `fixed`
-fp32 bits to int32 and back. The reference is tests/train/outer_reference.py.
+fp32 bits to int32 and back. `dct_cosines` are the cosines of codec dct-topk, two bytes each; `dct_updates`,
+`dct_malformed` and `sign_steps` are like those above. The reference is tests/train/outer_reference.py.
 """
 
 import json
+import math
 import random
 import struct
 import sys
@@ -25,7 +27,7 @@ ENDS = [LOW, LOW + 1, -65537, -32769, -32768, -32767, -1, 0, 1, 32767, 32768, 65
 CODECS = [("sparse-2bit", 64), ("sparse-2bit", 3), ("dense-int8", 64), ("dense-fixed", 64)]
 
 
-def updates(rng: random.Random) -> list[dict]:
+def updates(rng: random.Random, codecs: list[tuple[str, int]]) -> list[dict]:
     cases = {
         "ends of int32": ENDS,
         "zeros": [0] * 300,
@@ -37,8 +39,8 @@ def updates(rng: random.Random) -> list[dict]:
     }
     found = []
     for what, values in cases.items():
-        for name, k in CODECS:
-            if name != "sparse-2bit" and len(values) > 4096:
+        for name, k in codecs:
+            if name.startswith("dense") and len(values) > 4096:
                 continue
             for max_step in (1 << 22, 1000) if len(values) < 300 else (1 << 22,):
                 data = reference.encode(name, k, max_step, values)
@@ -90,6 +92,31 @@ def malformed() -> list[dict]:
     ]
 
 
+def dct_malformed() -> list[dict]:
+    def file(what: str, code: int, blocks: list[tuple[int, int]], k: int, n: int, padding: str = "0") -> dict:
+        """Blocks of (rank, signs)."""
+        width = (math.comb(64, k) - 1).bit_length()
+        bits = f"{code:016b}" + "".join(f"{rank:0{width}b}{signs:0{k}b}" for rank, signs in blocks)
+        bits += padding * (-len(bits) % 8)
+        body = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+        head = struct.pack(">4sBBHQ", b"PIUP", 1, 4, k, n)
+        codec = {"name": "dct-topk", "k": k, "max_step": 1 << 22}
+        return {"what": what, "codec": codec, "n": n, "file": (head + body).hex()}
+
+    step, sets = reference.code_of(100), math.comb(64, 4)
+    return [
+        file("the first number of no set", step, [(sets, 0)], 4, 64),
+        file("the last number of no set", step, [(0, 0), ((1 << 20) - 1, 3)], 4, 100),
+        file("padding bits set", step, [(7, 1)], 3, 10, padding="1"),
+        file("zeros with a set", 0, [(1, 0)], 4, 64),
+        file("zeros with a sign", 0, [(0, 0), (0, 1)], 4, 65),
+        file("step in the wrong form", 100 << 5 | 1, [(0, 0)], 4, 64),
+        file("step above the limit", reference.code_of(1 << 23), [(0, 0)], 4, 64),
+        file("a transform too many", step, [(0, 0), (0, 0)], 4, 64),
+        file("a transform too few", step, [(0, 0)], 4, 65),
+    ]
+
+
 def checkpoints(rng: random.Random) -> list[dict]:
     found = []
     for n in (1, 255, 256, 257, 1000):
@@ -101,7 +128,7 @@ def checkpoints(rng: random.Random) -> list[dict]:
     return found
 
 
-def steps(rng: random.Random) -> list[dict]:
+def steps(rng: random.Random, sign: bool = False) -> list[dict]:
     n = len(ENDS) * 3
     theta = [rng.choice([LOW, HIGH, 0, rng.randint(LOW, HIGH)]) for _ in range(n)]
     ends = [rng.choice(ENDS) for _ in range(n)]
@@ -120,7 +147,7 @@ def steps(rng: random.Random) -> list[dict]:
     rules = [(98304, 0), (32768, 0), (1 << 24, 0), (45875, 58982), (1 << 24, 65535), (1, 65535)]
     found = []
     for what, pairs in sets.items():
-        for lr, mu in rules:
+        for lr, mu in [(1, None), (16777, None), (1 << 24, None)] if sign else rules:
             m = momentum if mu else None
             files = [(reference.encode("dense-fixed", 64, 1 << 22, values), width) for values, width in pairs]
             new_theta, new_momentum = reference.outer_step(theta, m, lr, mu, pairs)
@@ -169,13 +196,18 @@ def fixed(rng: random.Random) -> list[dict]:
 
 def vectors() -> dict:
     rng = random.Random(2)
+    cosines = [8192, *(round(65536 * math.sqrt(1 / 32) * math.cos(j * math.pi / 128)) for j in range(1, 64))]
     return {
-        "updates": updates(rng),
+        "updates": updates(rng, CODECS),
         "malformed": malformed(),
         "checkpoints": checkpoints(rng),
         "steps": steps(rng),
         "feedback": feedback(rng),
         "fixed": fixed(rng),
+        "dct_cosines": "0x" + struct.pack(">64H", *cosines).hex(),
+        "dct_updates": updates(random.Random(3), [("dct-topk", k) for k in (4, 64)]),
+        "dct_malformed": dct_malformed(),
+        "sign_steps": steps(random.Random(4), sign=True),
     }
 
 

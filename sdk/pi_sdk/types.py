@@ -115,8 +115,11 @@ class DataSpec(Model):
 
 
 class InnerSpec(Model):
-    """The inner loop of one slot: `steps` AdamW steps of `batch` sequences of `sequence` tokens."""
+    """The inner loop of one slot: `steps` steps of `batch` sequences of `sequence` tokens."""
 
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """`sgd`: plain, without momentum. With one step per round and `dct-topk` the error feedback is DeMo's
+    momentum, `codec.beta` its decay; the betas and eps are AdamW's alone."""
     steps: int = Field(default=20, ge=1, le=100_000)
     batch: int = Field(default=16, ge=1, le=65536)
     sequence: int = Field(default=64, ge=32, le=1 << 20)
@@ -136,28 +139,40 @@ class InnerSpec(Model):
 class CodecSpec(Model):
     """How an update is encoded. Every codec decodes exactly to integers."""
 
-    name: Literal["sparse-2bit", "dense-int8", "dense-fixed"] = "sparse-2bit"
+    name: Literal["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"] = "sparse-2bit"
     k: int = Field(default=64, ge=1, le=4096)
-    """Values kept per chunk of 4096 (sparse-2bit)."""
+    """Values kept per chunk of 4096 (sparse-2bit), or coefficients kept of 64 (dct-topk)."""
     beta: Q16 = 62259
     """Decay of the error feedback, Q16 (0.95)."""
     max_step: int = Field(default=1 << 22, ge=1, le=1 << 31)
     """Largest quantisation step in fixed-point units; above it an update is malformed."""
 
+    @model_validator(mode="after")
+    def _k_fits_codec(self) -> Self:
+        if self.name == "dct-topk" and self.k > 64:
+            raise ValueError("dct-topk keeps at most k = 64 of 64 coefficients")
+        return self
+
+    @property
+    def kept(self) -> int:
+        """k as update headers and contracts have it: 0 for the dense codecs."""
+        return 0 if self.name.startswith("dense") else self.k
+
 
 class OuterSpec(Model):
-    """The outer rule, in integers. `sgd`: lr only (SparseLoCo's alpha). `nesterov`: lr and momentum."""
+    """The outer rule, in integers. `sgd`: lr only (SparseLoCo's alpha). `nesterov`: lr and momentum. `sign`:
+    every parameter moves by lr against the sign of its mean (DeMo)."""
 
-    rule: Literal["sgd", "nesterov"] = "sgd"
+    rule: Literal["sgd", "nesterov", "sign"] = "sgd"
     lr: Q16 = 98304
-    """Q16; 98304 = 1.5."""
+    """Q16; 98304 = 1.5. For sign in fixed-point units: 16777 = 1e-3 at 24 fraction bits."""
     momentum: Q16 = 0
-    """Q16; 58982 = 0.9. Zero for sgd."""
+    """Q16; 58982 = 0.9. Zero but for nesterov."""
 
     @model_validator(mode="after")
     def _momentum_fits_rule(self) -> Self:
-        if (self.rule == "sgd") != (self.momentum == 0):
-            raise ValueError("momentum must be zero for sgd and above zero for nesterov")
+        if (self.rule == "nesterov") != (self.momentum > 0):
+            raise ValueError(f"momentum must be zero for {self.rule} and above zero for nesterov")
         if self.momentum >= 1 << 16:
             raise ValueError("momentum must be below 1")
         return self
@@ -335,21 +350,21 @@ class PoolParams(Model):
         return round_ + self.verdict_window + self.verdict_reveal_window + self.case_seconds()
 
 
-_CODEC_IDS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3}
+_CODEC_IDS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3, "dct-topk": 4}
 """As in the header of an update file."""
-_RULE_IDS = {"sgd": 0, "nesterov": 1}
+_RULE_IDS = {"sgd": 0, "nesterov": 1, "sign": 2}
 
 
 class OuterRule(Model):
     """What the contracts know of the outer step, to judge a posted checkpoint; explained in
     `interfaces/IPools.sol`."""
 
-    codec: int = Field(ge=1, le=3)
+    codec: int = Field(ge=1, le=4)
     k: int = Field(ge=0, le=4096)
-    """Values kept per chunk; 0 for the dense codecs."""
+    """As in the header of an update file; 0 for the dense codecs."""
     max_step: int = Field(ge=1, le=1 << 31)
-    rule: int = Field(ge=0, le=1)
-    """0 sgd, 1 nesterov."""
+    rule: int = Field(ge=0, le=2)
+    """0 sgd, 1 nesterov, 2 sign."""
     lr: Q16
     momentum: Q16
     parameters: int = Field(ge=1, le=1 << 40)
@@ -360,7 +375,7 @@ class OuterRule(Model):
         """What a RunSpec says."""
         return cls(
             codec=_CODEC_IDS[spec.codec.name],
-            k=spec.codec.k if spec.codec.name == "sparse-2bit" else 0,
+            k=spec.codec.kept,
             max_step=spec.codec.max_step,
             rule=_RULE_IDS[spec.outer.rule],
             lr=spec.outer.lr,

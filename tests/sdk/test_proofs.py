@@ -69,7 +69,7 @@ def sealed_round(someone: Someone, codec: CodecSpec, false_norm: int = 0) -> Rou
     return Round(creator, pool_id, spec, workers, reveals)
 
 
-@pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dense-fixed"])
+@pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"])
 def test_a_wrong_checkpoint_is_disproved_and_the_round_closed_again(someone: Someone, codec):
     played, finder = sealed_round(someone, CodecSpec(name=codec)), someone()
     right = played.right()

@@ -54,7 +54,7 @@ def variant(codec: CodecSpec, outer: OuterSpec) -> RunSpec:
     return run_spec(2).model_copy(update={"codec": codec, "outer": outer})
 
 
-@pytest.mark.parametrize("name", ["sparse-2bit", "dense-int8", "dense-fixed"])
+@pytest.mark.parametrize("name", ["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"])
 def test_the_outer_rule_says_what_an_update_file_says(name):
     import numpy as np
 

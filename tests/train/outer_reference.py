@@ -8,6 +8,8 @@ import math
 import struct
 from fractions import Fraction
 
+CODECS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3, "dct-topk": 4}
+CHUNKS = {1: 4096, 2: 256, 3: 256, 4: 1024}
 INT32 = (-(1 << 31), (1 << 31) - 1)
 MOMENTUM = (-((1 << 46) - 1), (1 << 46) - 1)
 
@@ -33,15 +35,17 @@ def step_of(code: int) -> int:
 
 
 def encode(name: str, k: int, max_step: int, values: list[int]) -> bytes:
-    number = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3}[name]
-    out = struct.pack(">4sBBHQ", b"PIUP", 1, number, k if number == 1 else 0, len(values))
-    size = 4096 if number == 1 else 256
+    number = CODECS[name]
+    out = struct.pack(">4sBBHQ", b"PIUP", 1, number, k if number in (1, 4) else 0, len(values))
+    size = CHUNKS[number]
     for at in range(0, len(values), size):
         chunk = values[at : at + size]
         if number == 1:
             out += sparse_chunk(chunk, k, max_step)
         elif number == 2:
             out += int8_chunk(chunk, max_step)
+        elif number == 4:
+            out += dct_chunk(chunk, k, max_step)
         else:
             out += struct.pack(f">{len(chunk)}i", *chunk)
     return out
@@ -78,10 +82,62 @@ def int8_chunk(chunk: list[int], max_step: int) -> bytes:
     return struct.pack(f">H{len(chunk)}b", code, *levels)
 
 
+def cosine(u: int, x: int) -> int:
+    """Entry of the orthonormal DCT-II of 64 values in Q16; none lies near a half."""
+    scale = math.sqrt((2 if u else 1) / 64)
+    return round(65536 * scale * math.cos((2 * x + 1) * u * math.pi / 128))
+
+
+COSINE = [[cosine(u, x) for x in range(64)] for u in range(64)]
+
+
+def dct_chunk(chunk: list[int], k: int, max_step: int) -> bytes:
+    sets, sizes = [], []
+    for at in range(0, len(chunk), 64):
+        block = chunk[at : at + 64]
+        found = [sum(c * v for c, v in zip(row, block, strict=False)) for row in COSINE]
+        kept = sorted(sorted(range(64), key=lambda u: (-abs(found[u]), u))[:k])
+        sets.append((kept, [found[u] < 0 for u in kept]))
+        sizes += [abs(found[u]) for u in kept]
+    code = code_of(min(sum(sizes) // len(sizes) // 65536, max_step, INT32[1] // 8))
+    bits = f"{code:016b}"
+    for kept, negative in sets:
+        if code == 0:
+            kept, negative = range(k), [False] * k
+        width = (math.comb(64, k) - 1).bit_length()
+        rank = sum(math.comb(u, j + 1) for j, u in enumerate(kept))
+        bits += (f"{rank:0{width}b}" if width else "") + "".join("01"[n] for n in negative)
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+
+
+def dct_values(bits: str, step: int, k: int, length: int) -> list[int]:
+    width, out = (math.comb(64, k) - 1).bit_length(), []
+    while len(out) < length:
+        rank, signs, bits = int(bits[:width] or "0", 2), bits[width : width + k], bits[width + k :]
+        sums = [0] * 64
+        for j in range(k, 0, -1):
+            u = max(i for i in range(64) if math.comb(i, j) <= rank)
+            rank -= math.comb(u, j)
+            sign = -1 if signs[j - 1] == "1" else 1
+            sums = [s + sign * c for s, c in zip(sums, COSINE[u], strict=True)]
+        out += [divide(step * s, 65536) for s in sums]
+    return out[:length]
+
+
+def chunk_width(number: int, k: int, length: int) -> int:
+    """Bytes of a chunk of `length` values."""
+    if number == 4:
+        bits = ((math.comb(64, k) - 1).bit_length() + k) * math.ceil(length / 64)
+    else:
+        bits = {1: 14 * min(k, length), 2: 8 * length, 3: 32 * length}[number]
+    return (bits + 7) // 8 + (0 if number == 3 else 2)
+
+
 def decode(data: bytes) -> list[int]:
     """Values of a well-formed file."""
     _, _, number, k, n = struct.unpack_from(">4sBBHQ", data)
-    size, at, out = (4096 if number == 1 else 256), 16, []
+    size, at, out = CHUNKS[number], 16, []
     while len(out) < n:
         length = min(size, n - len(out))
         if number == 3:
@@ -95,9 +151,12 @@ def decode(data: bytes) -> list[int]:
             at += length
             continue
         count = min(k, length)
-        width = (14 * count + 7) // 8
+        width = chunk_width(number, k, length) - 2
         bits = "".join(f"{byte:08b}" for byte in data[at : at + width])
         at += width
+        if number == 4:
+            out += dct_values(bits, step, k, length)
+            continue
         chunk = [0] * length
         for j in range(count):
             level = int(bits[12 * count + 2 * j :][:2], 2)
@@ -125,11 +184,11 @@ def sum_root(leaves: list[tuple[bytes, int]]) -> bytes:
 
 def update_root(data: bytes) -> bytes:
     _, _, number, k, n = struct.unpack_from(">4sBBHQ", data)
-    size = 4096 if number == 1 else 256
+    size = CHUNKS[number]
     values, leaves, at = decode(data), [], 16
     for first in range(0, n, size):
         length = min(size, n - first)
-        width = {1: 2 + (14 * min(k, length) + 7) // 8, 2: 2 + length, 3: 4 * length}[number]
+        width = chunk_width(number, k, length)
         leaves.append((data[at : at + width], sum(v * v for v in values[first : first + length])))
         at += width
     return sum_root(leaves)
@@ -157,10 +216,11 @@ def outer_step(
     theta: list[int],
     momentum: list[int] | None,
     lr: int,
-    mu: int,
+    mu: int | None,
     contributions: list[tuple[list[int], int]],
 ) -> tuple[list[int], list[int] | None]:
-    """Next theta and momentum from (decoded update, width) pairs; lr and mu in Q16, momentum None for sgd."""
+    """Next theta and momentum from (decoded update, width) pairs; lr and mu in Q16, momentum None for sgd.
+    With mu = None it is the rule `sign`, lr in fixed-point units."""
     norms = [norm(values) for values, _ in contributions]
     median = sorted(norms)[(len(norms) - 1) // 2]
     factors = [65536 if x <= median else median * 65536 // x for x in norms]
@@ -168,7 +228,11 @@ def outer_step(
     new_theta, new_momentum = [], []
     for i, old in enumerate(theta):
         pairs = zip(contributions, factors, strict=True)
-        step = divide(sum(width * f * values[i] for (values, width), f in pairs), total_width * 65536)
+        total = sum(width * f * values[i] for (values, width), f in pairs)
+        if mu is None:
+            new_theta.append(clamp(old - lr * ((total > 0) - (total < 0))))
+            continue
+        step = divide(total, total_width * 65536)
         if momentum is not None:
             new_momentum.append(clamp(divide(mu * momentum[i], 65536) + step, MOMENTUM))
             step += divide(mu * new_momentum[-1], 65536)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pi_sdk.codec import ZERO, accumulate, leaf_hash, merkle_sum_root, sha256
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
-from pi_train.codecs import UpdateFile, encode_update
+from pi_train.codecs import UpdateFile, chunk_values, encode_update
 from pi_train.fraud import (
     Fault,
     RevealedUpdate,
@@ -26,17 +26,23 @@ from pi_train.fraud import (
 from pi_train.outer import Checkpoint, outer_step
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["sparse-2bit", "dense-int8", "dense-fixed"]
+NAMES = ["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"]
 POOL, ROUND = 4, 9
 
 
-def make(name: str, nesterov: bool, n: int, seed: int, count: int = 4):
+RULES = {
+    "sgd": OuterSpec(),
+    "nesterov": OuterSpec(rule="nesterov", lr=45875, momentum=58982),
+    "sign": OuterSpec(rule="sign", lr=16777),
+}
+
+
+def make(name: str, rule: str, n: int, seed: int, count: int = 4):
     """A spec, a checkpoint and honest reveals of widths 1, 2, ...; the last one is far above the median."""
-    rule = OuterSpec(rule="nesterov", lr=45875, momentum=58982) if nesterov else OuterSpec()
-    spec = RunSpec.model_construct(codec=CodecSpec(name=name, k=16), outer=rule)
+    spec = RunSpec.model_construct(codec=CodecSpec(name=name, k=16), outer=RULES[rule])
     draw = np.random.default_rng(seed)
     theta = draw.integers(-(1 << 24), 1 << 24, n).astype(np.int32)
-    before = Checkpoint(theta, draw.integers(-9999, 9999, n) if nesterov else None)
+    before = Checkpoint(theta, draw.integers(-9999, 9999, n) if rule == "nesterov" else None)
     reveals = []
     for i in range(count):
         values = draw.normal(0, 1e4 if i < count - 1 else 1e6, n).astype(np.int32)
@@ -78,14 +84,14 @@ def sum_root_of(node: bytes, total: int, index: int, siblings: bytes) -> bytes:
     return sha256(b"\x02" + node + total.to_bytes(16))
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_a_proof_shows_the_leaf_before_and_after(name: str, nesterov: bool, data: st.DataObject):
+def test_a_proof_shows_the_leaf_before_and_after(name: str, rule: str, data: st.DataObject):
     n = data.draw(st.sampled_from([1, 256, 257, 600, 4096, 5000]))
     at = data.draw(st.integers(0, n - 1))
-    spec, before, reveals = make(name, nesterov, n, data.draw(st.integers(0, 99)))
+    spec, before, reveals = make(name, rule, n, data.draw(st.integers(0, 99)))
     stranger = data.draw(st.sampled_from([None, 0, 2]))
     if stranger is not None:
         reveals[stranger] = replace(reveals[stranger], start_root=b"x" * 32)
@@ -107,7 +113,8 @@ def test_a_proof_shows_the_leaf_before_and_after(name: str, nesterov: bool, data
     # The leaf alone is a checkpoint of one leaf: from it and the shown chunks follows the right leaf's hash.
     length = min(256, n - 256 * index)
     parts = []
-    chunk, page = divmod(index, 16) if name == "sparse-2bit" else (index, 0)
+    size = chunk_values(spec.codec)
+    chunk, page = divmod(index, size // 256)
     for r, shown in zip(reveals, proof.reveals, strict=True):
         assert shown[:5] == (r.node, r.start_root, r.update_root, r.norm, r.width)
         encoded, squares, siblings = shown[5:]
@@ -116,7 +123,6 @@ def test_a_proof_shows_the_leaf_before_and_after(name: str, nesterov: bool, data
             continue
         assert sum_root_of(leaf_hash(encoded), squares, chunk, siblings) == r.update_root
         values = UpdateFile(spec.codec, r.file or b"", n).decode()[256 * index : 256 * index + length]
-        size = 4096 if name == "sparse-2bit" else 256
         whole = min(size, n - size * chunk)
         header = encode_update(spec.codec, np.zeros(whole, np.int32))[:16]
         decoded = UpdateFile(spec.codec, header + encoded, whole).decode()
@@ -136,7 +142,11 @@ def test_a_proof_shows_the_leaf_before_and_after(name: str, nesterov: bool, data
     assert end[:3] == (accumulator, len(reveals), len(counted)) and end[5:7] == (width, False)
     below, up_to = end[3], end[4]
     assert not counted or below <= (len(counted) - 1) // 2 < up_to
-    if not nesterov and counted:
+    if rule == "sign":
+        moved = spec.outer.lr * np.sign(end[7][:length])
+        expected = before.theta[256 * index : 256 * index + length] - moved
+        assert np.array_equal(right.theta[256 * index : 256 * index + length], expected)
+    if rule == "sgd" and counted:
         mean = [math.floor(abs(s) / (width << 16) + 0.5) * (1 if s >= 0 else -1) for s in end[7][:length]]
         lr = spec.outer.lr
         moved = [(abs(lr * m) + 32768 >> 16) * (1 if m >= 0 else -1) for m in mean]
@@ -144,10 +154,13 @@ def test_a_proof_shows_the_leaf_before_and_after(name: str, nesterov: bool, data
         assert np.array_equal(right.theta[256 * index : 256 * index + length], expected)
 
 
-@pytest.mark.parametrize(("name", "end"), [("sparse-2bit", b"\0" * 26), ("dense-int8", b"\x80")])
-def test_a_counted_malformed_update_is_the_fault(name: str, end: bytes):
+@pytest.mark.parametrize(
+    ("name", "end", "chunk", "leaf"),
+    [("sparse-2bit", b"\0" * 26, 2, 32), ("dense-int8", b"\x80", 35, 35), ("dct-topk", b"\xff", 8, 32)],
+)
+def test_a_counted_malformed_update_is_the_fault(name: str, end: bytes, chunk: int, leaf: int):
     n = 9000
-    spec, before, reveals = make(name, False, n, 5)
+    spec, before, reveals = make(name, "sgd", n, 5)
     right = step(spec, before, reveals)
     broken = (reveals[1].file or b"")[: -len(end)] + end
     reveals[1] = reveal(spec.codec, 1, before.root(), broken, n)
@@ -156,11 +169,10 @@ def test_a_counted_malformed_update_is_the_fault(name: str, end: bytes):
     reveals[2] = replace(reveals[2], file=None)  # the others' files are not needed
     fault = find_fault(spec, before, reveals, [], right)
     assert fault is not None and fault.malformed == reveals[1].node
-    assert fault.leaf == (32 if name == "sparse-2bit" else 35)
+    assert fault.leaf == leaf
     proof = outer_step_proof(spec, POOL, ROUND, before, reveals, [], right, fault)
     assert [bool(shown[5]) for shown in proof.reveals] == [False, True, False, False]
     encoded, squares, siblings = proof.reveals[1][5:]
-    chunk = 2 if name == "sparse-2bit" else 35
     assert sum_root_of(leaf_hash(encoded), squares, chunk, siblings) == reveals[1].update_root
     assert progress_after(spec, before.root(), n, proof, 2)[6]
     with pytest.raises(MalformedArtifact):  # excluded, it is no fault, but then a file is missing
@@ -168,7 +180,7 @@ def test_a_counted_malformed_update_is_the_fault(name: str, end: bytes):
 
 
 def test_a_missing_or_foreign_file_cannot_be_shown():
-    spec, before, reveals = make("dense-int8", False, 300, 6)
+    spec, before, reveals = make("dense-int8", "sgd", 300, 6)
     posted = changed(step(spec, before, reveals), 7)
     for file in (None, b"short", reveals[1].file):
         bad = [replace(reveals[0], file=file), *reveals[1:]]
@@ -178,14 +190,14 @@ def test_a_missing_or_foreign_file_cannot_be_shown():
 
 def test_a_header_is_not_under_the_root():
     """A wrong header is mended: a file that lies about it is still the update that its root names."""
-    spec, before, reveals = make("dense-int8", False, 300, 7)
+    spec, before, reveals = make("dense-int8", "sgd", 300, 7)
     right = step(spec, before, reveals)
     bad = [replace(reveals[0], file=b"?" * 16 + (reveals[0].file or b"")[16:]), *reveals[1:]]
     assert find_fault(spec, before, bad, [], right) is None
 
 
 def test_revealed_norms_count_even_when_they_are_false():
-    spec, before, reveals = make("dense-int8", False, 300, 8)
+    spec, before, reveals = make("dense-int8", "sgd", 300, 8)
     honest = step(spec, before, reveals)
     false = [*reveals[:3], replace(reveals[3], norm=1)]
     assert find_fault(spec, before, false, [], honest) is not None
@@ -209,7 +221,7 @@ def walk(norm: tuple) -> tuple[bytes, int, int]:
 @pytest.mark.parametrize("name", NAMES)
 def test_norms(name: str):
     n = 5 * 4096 + 100
-    spec, _, reveals = make(name, False, n, 9)
+    spec, _, reveals = make(name, "sgd", n, 9)
     codec, file = spec.codec, reveals[1].file or b""
     assert norm_proof(codec, POOL, ROUND, reveals, 1, n) is None
 
@@ -237,7 +249,7 @@ def test_norms(name: str):
 
 def test_a_malformed_chunk_is_a_false_norm():
     n = 5 * 4096 + 100
-    spec, before, reveals = make("sparse-2bit", False, n, 10)
+    spec, before, reveals = make("sparse-2bit", "sgd", n, 10)
     file = (reveals[1].file or b"")[:-26] + b"\0" * 26
     reveals[1] = reveal(spec.codec, 1, before.root(), file, n)
     built = norm_proof(spec.codec, POOL, ROUND, reveals, 1, n)

@@ -20,8 +20,11 @@ from train.tiny_run import TinyRun
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "outer.json").read_text())
 
 
-def with_rule(spec: RunSpec, lr: int, momentum: int, codec: str = "dense-fixed") -> RunSpec:
-    rule = OuterSpec(rule="nesterov" if momentum else "sgd", lr=lr, momentum=momentum)
+def with_rule(spec: RunSpec, lr: int, momentum: int | None, codec: str = "dense-fixed") -> RunSpec:
+    """Momentum None is the rule `sign`."""
+    rule = OuterSpec(
+        rule="sign" if momentum is None else "nesterov" if momentum else "sgd", lr=lr, momentum=momentum or 0
+    )
     return spec.model_copy(update={"outer": rule, "codec": CodecSpec(name=codec)})
 
 
@@ -29,7 +32,11 @@ def checkpoint_of(theta: list[int], momentum: list[int] | None) -> Checkpoint:
     return Checkpoint(np.array(theta, np.int32), None if momentum is None else np.array(momentum, np.int64))
 
 
-@pytest.mark.parametrize("case", VECTORS["steps"], ids=lambda c: f"{c['what']}-{c['lr']}-{c['momentum_q16']}")
+@pytest.mark.parametrize(
+    "case",
+    VECTORS["steps"] + VECTORS["sign_steps"],
+    ids=lambda c: f"{c['what']}-{c['lr']}-{c['momentum_q16']}",
+)
 def test_outer_vectors(run: TinyRun, case: dict):
     spec, n = with_rule(run.spec, case["lr"], case["momentum_q16"]), len(case["theta"])
     updates = [(UpdateFile(spec.codec, bytes.fromhex(u["file"]), n), u["width"]) for u in case["updates"]]
@@ -85,11 +92,11 @@ def test_divisions_round_half_away_from_zero(a: int, b: int):
     assert divide_q16(np.array([a])).tolist() == [reference.divide(a, 65536)]
 
 
-@pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dense-fixed"])
+@pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"])
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_outer_step_agrees_with_the_reference(run: TinyRun, codec: str, data: st.DataObject):
-    n, mu = 300, data.draw(st.sampled_from([0, 58982, 65535]))
+    n, mu = 300, data.draw(st.sampled_from([0, 58982, 65535, None]))
     spec = with_rule(run.spec, data.draw(st.integers(0, 1 << 24)), mu, codec)
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 32)))
     theta = rng.integers(*reference.INT32, n).tolist()
@@ -106,7 +113,7 @@ def test_outer_step_agrees_with_the_reference(run: TinyRun, codec: str, data: st
     assert (None if result.momentum is None else result.momentum.tolist()) == expected[1]
 
 
-@pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8"])
+@pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dct-topk"])
 def test_order_and_block_size_do_not_matter(run: TinyRun, monkeypatch: pytest.MonkeyPatch, codec: str):
     rng, n = np.random.default_rng(3), 5 * 4096 + 19
     spec = with_rule(run.spec, 45875, 58982, codec)

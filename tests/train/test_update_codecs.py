@@ -12,19 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec
+from pi_train import dct
 from pi_train.codecs import UpdateFile, chunk_values, encode_update, max_update_bytes
 from train import outer_reference as reference
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "outer.json").read_text())
-NAMES = ["sparse-2bit", "dense-int8", "dense-fixed"]
+NAMES = ["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"]
 
 int32 = st.integers(*reference.INT32)
-codecs = st.builds(
-    CodecSpec,
-    name=st.sampled_from(NAMES),
-    k=st.sampled_from([1, 2, 5, 64, 4096]),
-    max_step=st.sampled_from([1, 1000, 1 << 22, 1 << 31]),
+max_steps = st.sampled_from([1, 1000, 1 << 22, 1 << 31])
+codecs = st.one_of(
+    st.builds(
+        CodecSpec,
+        name=st.sampled_from(NAMES[:3]),
+        k=st.sampled_from([1, 2, 5, 64, 4096]),
+        max_step=max_steps,
+    ),
+    st.builds(CodecSpec, name=st.just("dct-topk"), k=st.integers(1, 64), max_step=max_steps),
 )
 values = st.one_of(
     st.lists(int32, min_size=1, max_size=40),
@@ -36,7 +41,9 @@ def codec_of(case: dict) -> CodecSpec:
     return CodecSpec(**case["codec"])
 
 
-@pytest.mark.parametrize("case", VECTORS["updates"], ids=lambda c: f"{c['what']}-{c['codec']['name']}")
+@pytest.mark.parametrize(
+    "case", VECTORS["updates"] + VECTORS["dct_updates"], ids=lambda c: f"{c['what']}-{c['codec']['name']}"
+)
 def test_vectors(case: dict):
     data = encode_update(codec_of(case), np.array(case["values"], np.int32))
     assert data.hex() == case["file"]
@@ -45,7 +52,7 @@ def test_vectors(case: dict):
     assert (update.norm, update.root.hex()) == (case["norm"], case["root"])
 
 
-@pytest.mark.parametrize("case", VECTORS["malformed"], ids=lambda c: c["what"])
+@pytest.mark.parametrize("case", VECTORS["malformed"] + VECTORS["dct_malformed"], ids=lambda c: c["what"])
 def test_malformed_vectors(case: dict):
     with pytest.raises(MalformedArtifact):
         UpdateFile(codec_of(case), bytes.fromhex(case["file"]), case["n"])
@@ -117,14 +124,58 @@ def test_ranges_are_parts_of_the_whole(name: str):
 def test_files_longer_than_a_block_of_the_encoder():
     rng = np.random.default_rng(1)
     numbers = rng.normal(0, 1e4, 70 * 4096 + 5).astype(np.int32)
-    for name in NAMES:
+    for name in NAMES[:3]:
         codec = CodecSpec(name=name)
         assert encode_update(codec, numbers) == reference.encode(name, 64, codec.max_step, numbers.tolist())
+    codec, block = CodecSpec(name="dct-topk", k=4), 64 * 4096  # its reference would take a minute
+    whole, part = encode_update(codec, numbers), encode_update(codec, numbers[block:])
+    assert whole[16:] == encode_update(codec, numbers[:block])[16:] + part[16:]
+    decoded = UpdateFile(codec, whole, len(numbers)).decode()
+    assert np.array_equal(decoded[block:], UpdateFile(codec, part, len(numbers) - block).decode())
 
 
 def test_the_default_codec_is_140_times_smaller_than_fp32():
     n = 828_544
     assert 4 * n / max_update_bytes(CodecSpec(), n) > 140
+
+
+def test_dct_topk_at_four_of_64_is_80_times_smaller_than_fp32():
+    n = 828_544
+    numbers = np.random.default_rng(4).normal(0, 1e4, n).astype(np.int32)
+    assert 4 * n / len(encode_update(CodecSpec(name="dct-topk", k=4), numbers)) > 80
+
+
+def test_the_transform_is_the_frozen_one():
+    assert np.array_equal(dct.BASIS, reference.COSINE)
+    assert dct.cosines().astype(">u2").tobytes() == bytes.fromhex(VECTORS["dct_cosines"][2:])
+    assert abs(dct.BASIS @ dct.BASIS.T / 2.0**32 - np.eye(64)).max() < 1e-4  # orthonormal
+    assert abs(dct.BASIS).sum(0).max() < 8 << 16  # so that values of the largest step fit in int32
+
+
+@given(st.integers(1, 64), st.data())
+def test_every_number_is_one_set_of_coefficients(k: int, data: st.DataObject):
+    number = data.draw(st.integers(0, dct.sets(k) - 1))
+    members = dct.unrank(np.array([number]), k)
+    assert (np.diff(members) > 0).all() and 0 <= members.min() and members.max() < 64
+    assert dct.rank(members).tolist() == [number]
+
+
+def test_the_transform_is_exact_up_to_the_ends_of_int32():
+    draw = np.random.default_rng(5)
+    values = np.concatenate([draw.choice(reference.INT32, (50, 64)), np.full((1, 64), reference.INT32[0])])
+    for row, found in zip(values.tolist(), dct.forward(values).tolist(), strict=True):
+        assert found == [sum(c * v for c, v in zip(basis, row, strict=True)) for basis in reference.COSINE]
+
+
+def test_dct_topk_keeps_what_k_cosines_make():
+    """A sum of four cosines of one magnitude comes back but for the rounding of its step."""
+    x = np.arange(1024)
+    sent = ((1, 1), (9, -1), (30, 1), (63, 1))
+    wave = sum(sign * np.cos((2 * (x % 64) + 1) * u * np.pi / 128) for u, sign in sent)
+    numbers = np.rint(1e5 * wave).astype(np.int32)
+    codec = CodecSpec(name="dct-topk", k=4)
+    kept = UpdateFile(codec, encode_update(codec, numbers), 1024).decode()
+    assert np.linalg.norm((kept - numbers).astype(float)) < 2e-3 * np.linalg.norm(numbers.astype(float))
 
 
 @pytest.mark.parametrize(("name", "bound"), [("dense-int8", 0.01), ("dense-fixed", 0)])

@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pi_sdk.store import LocalStore
+from pi_sdk.types import CodecSpec, InnerSpec, OuterSpec, RunSpec
+from pi_worker.methods import METHODS
+from pi_worker.sim import _rules
 
 PI = Path(sys.executable).parent / "pi"
 SMALL = "sim --workers 3 --rounds 4 --steps 2 --batch 2 --evaluate 0 --json --data".split()
@@ -58,6 +62,45 @@ def test_a_killed_simulation_goes_on_to_the_same_checkpoints(texts: Path, tmp_pa
     assert process.returncode == 2 and "other rules" in told
 
 
+def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_path: Path):
+    store = LocalStore(tmp_path / "artifacts")
+    none = dict.fromkeys(["steps", "lr", "codec", "k", "beta", "outer_lr", "momentum"])
+
+    def rules(method: str | None, **chosen) -> RunSpec:
+        fixed = {"workers": 2, "rounds": 2, "batch": 2, "reset_moments": False, "data": texts, "seed": 0}
+        return _rules(store, method=method, **fixed, **none | chosen)
+
+    assert rules(None).outer == OuterSpec() and rules(None).codec == CodecSpec()
+    assert rules(None).inner == InnerSpec(batch=2)
+    found = {
+        name: (spec.inner.steps, spec.inner.optimizer, spec.codec.name, spec.codec.kept, spec.outer.rule)
+        for name in METHODS
+        for spec in [rules(name)]
+    }
+    assert found == {
+        "sync": (1, "adamw", "dense-fixed", 0, "sgd"),
+        "diloco": (500, "adamw", "dense-fixed", 0, "nesterov"),
+        "sparseloco": (30, "adamw", "sparse-2bit", 64, "sgd"),
+        "int8": (100, "adamw", "dense-int8", 0, "nesterov"),
+        "demo": (1, "sgd", "dct-topk", 4, "sign"),
+    }
+    diloco, demo = rules("diloco").outer, rules("demo")
+    assert (diloco.lr, diloco.momentum) == (45875, 58982)
+    assert (demo.outer.lr, demo.codec.beta, demo.inner.weight_decay) == (6711, 65208, 0)
+    mixed = rules("diloco", steps=30, codec="dense-int8", momentum=0.0)
+    assert (mixed.inner.steps, mixed.codec.name, mixed.outer.rule) == (30, "dense-int8", "sgd")
+
+
+def test_rounds_of_one_step(texts: Path, tmp_path: Path):
+    one = ["--rounds", "1", "--steps", "1"]
+    demo, _ = simulate(texts, tmp_path / "demo", "--method", "demo", *one)
+    assert demo["dense_bytes"] > 80 * demo["bytes_per_worker_round"]
+    assert demo["tokens"] == 3 * 2 * 64
+    sync, _ = simulate(texts, tmp_path / "sync", "--method", "sync", *one)
+    assert sync["tokens"] == demo["tokens"]  # of one node, with the batches of three
+    assert {len(r["nodes"]) for r in records(tmp_path / "sync")} == {1}
+
+
 def test_workers_come_late_stay_away_and_forget(texts: Path, tmp_path: Path):
     options = ["--absent", "0.3", "--lost", "0.9", "--late", "1"]
     one, _ = simulate(texts, tmp_path / "one", *options)
@@ -76,6 +119,7 @@ def test_workers_come_late_stay_away_and_forget(texts: Path, tmp_path: Path):
     [
         (["--late", "3"], "--late leaves nobody"),
         (["--momentum", "1.5"], "momentum must be below 1"),
+        (["--method", "demo", "--k", "65"], "at most k = 64"),
         (["--lr", "7"], "lr: Input should be"),
         (["--data", "/nowhere"], "no such file or folder"),
     ],

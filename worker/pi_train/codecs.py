@@ -6,11 +6,17 @@ A file is a 16-byte header, then chunks back to back; its length follows from th
     sparse-2bit  (1) per 4096 values: step u16 | k' 12-bit indices | k' 2-bit levels | zero bits to a byte
     dense-int8   (2) per 256 values: step u16 | int8 each
     dense-fixed  (3) per 256 values: int32 each
+    dct-topk     (4) per 1024 values: step u16 | per 64 values: rank of a set, k bits | zero bits to a byte
 
 All big-endian, indices ascending. The last chunk is shorter; k' = min(k, its length); dense files have k = 0.
 A step is an 11-bit mantissa and a 5-bit shift, `mantissa << shift`, normalised: every step has one code.
 Sparse values are level * step with levels -3, -1, 1, 3 (SparseLoCo, arXiv 2508.15706, with integer steps);
 int8 values are q * step.
+
+dct-topk is DeMo's compression (arXiv 2411.19870) with one bit per value, as Psyche runs it: of each 64 values
+the k largest coefficients of their cosine transform (`dct.py`), each +step or -step (bit 1). A value is
+step * (the sum of its k basis values) / 2^16, rounded half away from zero; behind the last value of a file
+stand zeros up to 64. DeMo's own code transforms 64 x 64 blocks of a matrix; an update is a flat vector.
 
 Update files come from strangers: `UpdateFile` checks everything and raises `MalformedArtifact`, nothing else.
 """
@@ -24,29 +30,34 @@ from pi_sdk.codec import merkle_sum_root
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec
 
-from .fixed import INT32_MAX, divide
+from . import dct
+from .fixed import INT32_MAX, divide, divide_q16
 
 _HEADER = struct.Struct(">4sBBHQ")
-_CODEC_IDS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3}
-_SPARSE_CHUNK, _DENSE_CHUNK = 4096, 256
+_CODEC_IDS = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3, "dct-topk": 4}
+_SPARSE_CHUNK, _DENSE_CHUNK, _DCT_CHUNK = 4096, 256, 1024
+_CHUNKS = {"sparse-2bit": _SPARSE_CHUNK, "dct-topk": _DCT_CHUNK}
+_LARGEST_FACTOR = {"sparse-2bit": 3, "dense-int8": 127, "dct-topk": 8}  # of a step in a value
 _LEVELS = np.array([-3, -1, 1, 3], np.int64)
 _BLOCK = 64 * _SPARSE_CHUNK  # values that an encoder works on at a time
 
 
 def chunk_values(codec: CodecSpec) -> int:
     """Values per chunk; ranges of `UpdateFile.decode` start and stop at multiples of it."""
-    return _SPARSE_CHUNK if codec.name == "sparse-2bit" else _DENSE_CHUNK
+    return _CHUNKS.get(codec.name, _DENSE_CHUNK)
 
 
 def _chunk_bytes(codec: CodecSpec, values: int) -> int:
     if codec.name == "sparse-2bit":
         return 2 + (14 * min(codec.k, values) + 7) // 8
+    if codec.name == "dct-topk":
+        return 2 + (-(-values // dct.SIZE) * (dct.rank_bits(codec.k) + codec.k) + 7) // 8
     return 2 + values if codec.name == "dense-int8" else 4 * values
 
 
-def _header(codec: CodecSpec, n: int) -> bytes:
-    k = codec.k if codec.name == "sparse-2bit" else 0
-    return _HEADER.pack(b"PIUP", 1, _CODEC_IDS[codec.name], k, n)
+def update_header(codec: CodecSpec, n: int) -> bytes:
+    """The first 16 bytes of every update file of n values."""
+    return _HEADER.pack(b"PIUP", 1, _CODEC_IDS[codec.name], codec.kept, n)
 
 
 def max_update_bytes(codec: CodecSpec, n: int) -> int:
@@ -61,7 +72,7 @@ def max_update_bytes(codec: CodecSpec, n: int) -> int:
 
 def _largest_step(codec: CodecSpec) -> int:
     """Largest step of a well-formed chunk: its values must fit in int32."""
-    return min(codec.max_step, INT32_MAX // (3 if codec.name == "sparse-2bit" else 127))
+    return min(codec.max_step, INT32_MAX // _LARGEST_FACTOR[codec.name])
 
 
 def _shift(step: np.ndarray | np.int64) -> np.ndarray:
@@ -101,10 +112,7 @@ def _encode_sparse(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
     """(chunks, length) int64 to (chunks, bytes) uint8."""
     chunks, length = values.shape
     k = min(codec.k, length)
-    # One key per value, larger value first, then lower index: the k-th key splits every row without ties.
-    keys = np.abs(values) << 12 | (4095 - np.arange(length))
-    kth = np.partition(keys, length - k, axis=1)[:, length - k, None]
-    index = np.nonzero(keys >= kth)[1].reshape(chunks, k)
+    index = _largest(values, k)
     picked = np.take_along_axis(values, index, axis=1)
     size = np.abs(picked)
 
@@ -123,6 +131,15 @@ def _encode_sparse(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
         _bits(level_code, 2),
     ]
     return np.packbits(np.concatenate(bits, axis=1), axis=1)
+
+
+def _largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Ascending indices (rows, k) of the largest magnitudes of each row, at most 4096 values below 2^51."""
+    rows, length = values.shape
+    # One key per value, larger value first, then lower index: the k-th key splits every row without ties.
+    keys = np.abs(values) << 12 | (4095 - np.arange(length))
+    kth = np.partition(keys, length - k, axis=1)[:, length - k, None]
+    return np.nonzero(keys >= kth)[1].reshape(rows, k)
 
 
 def _bits(x: np.ndarray, width: int) -> np.ndarray:
@@ -153,6 +170,47 @@ def _parse_sparse(
     return index, (level * step[:, None]).astype(np.int32), squares
 
 
+# --- dct-topk -----------------------------------------------------------------------------------------------
+
+
+def _encode_dct(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
+    chunks, length = values.shape
+    padded = np.zeros((chunks, -(-length // dct.SIZE) * dct.SIZE), np.int64)
+    padded[:, :length] = values
+    coefficients = dct.forward(padded.reshape(-1, dct.SIZE))
+    members = _largest(coefficients, codec.k)
+    picked = np.take_along_axis(coefficients, members, axis=1).reshape(chunks, -1)
+
+    mean = np.abs(picked).sum(1) // picked.shape[1]  # least squares: the basis is orthonormal
+    step, code = _round_step(mean >> 16, _largest_step(codec), up=False)
+    sent = step[:, None] > 0
+    ranks = np.where(sent, dct.rank(members).reshape(chunks, -1), 0)
+    minus = np.where(sent, picked < 0, False)
+    sets = _bits(ranks.reshape(-1, 1), dct.rank_bits(codec.k))
+    body = np.concatenate([sets, minus.reshape(-1, codec.k)], axis=1).reshape(chunks, -1)
+    return np.packbits(np.concatenate([_bits(code[:, None], 16), body], axis=1, dtype=np.uint8), axis=1)
+
+
+def _parse_dct(body: np.ndarray, codec: CodecSpec, length: int) -> tuple[np.ndarray, list[int]]:
+    """(chunks, bytes) uint8 to int32 values (chunks, length) and sums of squares (chunks)."""
+    step, k, width = _parse_steps(body, codec), codec.k, dct.rank_bits(codec.k)
+    bits = np.unpackbits(body[:, 2:], axis=1)
+    used = -(-length // dct.SIZE) * (width + k)
+    if bits[:, used:].any():
+        raise MalformedArtifact("padding bits of a chunk are not zero")
+    if bits[step == 0].any():
+        raise MalformedArtifact("a chunk of zeros is not in its normal form")
+    fields = bits[:, :used].reshape(-1, width + k)
+    ranks = fields[:, :width] @ (np.int64(1) << np.arange(width - 1, -1, -1))
+    if (ranks >= dct.sets(k)).any():
+        raise MalformedArtifact("a number stands for no set of coefficients")
+    coefficients = np.zeros((len(fields), dct.SIZE), np.int8)
+    np.put_along_axis(coefficients, dct.unrank(ranks, k), 1 - 2 * fields[:, width:].astype(np.int8), axis=1)
+    sums = dct.inverse(coefficients).reshape(len(body), -1)[:, :length]
+    values = divide_q16(sums * step[:, None]).astype(np.int32)
+    return values, _squares(values)
+
+
 # --- dense codecs -------------------------------------------------------------------------------------------
 
 
@@ -177,19 +235,27 @@ def _parse_int8(body: np.ndarray, codec: CodecSpec) -> tuple[np.ndarray, list[in
 
 def _parse_fixed(body: np.ndarray) -> tuple[np.ndarray, list[int]]:
     values = np.ascontiguousarray(body).view(">i4").astype(np.int32)
+    return values, _squares(values)
+
+
+def _squares(values: np.ndarray) -> list[int]:
+    """Sums of squares of the rows of (chunks, length) int32."""
     size = np.abs(values.astype(np.int64))
-    high, low = size >> 16, size & 0xFFFF  # 256 squares of 2^31 do not fit in int64, 256 products of these do
+    high, low = size >> 16, size & 0xFFFF  # squares of 2^31 do not add up in int64, products of these do
     parts = zip((high * high).sum(1), (high * low).sum(1), (low * low).sum(1), strict=True)
-    return values, [(int(a) << 32) + (int(b) << 17) + int(c) for a, b, c in parts]
+    return [(int(a) << 32) + (int(b) << 17) + int(c) for a, b, c in parts]
 
 
 # --- files --------------------------------------------------------------------------------------------------
 
 
+_ENCODERS = {"sparse-2bit": _encode_sparse, "dense-int8": _encode_int8, "dct-topk": _encode_dct}
+
+
 def encode_update(codec: CodecSpec, values: np.ndarray) -> bytes:
     """The update file of int32[n]. A pure integer function: every machine gets the same bytes."""
     n, size = len(values), chunk_values(codec)
-    parts = [_header(codec, n)]
+    parts = [update_header(codec, n)]
     full = n - n % size
     bounds = [(a, min(a + _BLOCK, full), size) for a in range(0, full, _BLOCK)]
     if full < n:
@@ -199,8 +265,7 @@ def encode_update(codec: CodecSpec, values: np.ndarray) -> bytes:
         if codec.name == "dense-fixed":
             parts.append(block.astype(">i4").tobytes())
         else:
-            encode = _encode_sparse if codec.name == "sparse-2bit" else _encode_int8
-            parts.append(encode(block.astype(np.int64), codec).tobytes())
+            parts.append(_ENCODERS[codec.name](block.astype(np.int64), codec).tobytes())
     return b"".join(parts)
 
 
@@ -209,17 +274,18 @@ class UpdateFile:
     encoding.
 
     Sparse files stay sparse in memory: positions (int64) and values (int32) of the values that were sent.
+    `squares` has the sum of squares of each chunk.
     """
 
     def __init__(self, codec: CodecSpec, data: bytes, n: int):
         expected = max_update_bytes(codec, n)
         if len(data) != expected:
             raise MalformedArtifact(f"update has {len(data)} bytes, expected {expected}")
-        if data[: _HEADER.size] != _header(codec, n):
+        if data[: _HEADER.size] != update_header(codec, n):
             raise MalformedArtifact("update header does not fit the RunSpec")
         self.codec, self.data, self.n = codec, data, n
         self.sparse = codec.name == "sparse-2bit"
-        self._squares: list[int] = []
+        self.squares: list[int] = []
         positions, values = [], []
         for body, start, length in self._bodies():
             if self.sparse:
@@ -227,10 +293,12 @@ class UpdateFile:
                 positions.append((index + start + length * np.arange(len(body))[:, None]).ravel())
             elif codec.name == "dense-int8":
                 value, squares = _parse_int8(body, codec)
+            elif codec.name == "dct-topk":
+                value, squares = _parse_dct(body, codec, length)
             else:
                 value, squares = _parse_fixed(body)
             values.append(value.ravel())
-            self._squares += squares
+            self.squares += squares
         self._values = np.concatenate(values) if values else np.zeros(0, np.int32)
         self._positions = np.concatenate(positions) if positions else np.zeros(0, np.int64)
 
@@ -251,7 +319,7 @@ class UpdateFile:
         width, view = _chunk_bytes(self.codec, size), memoryview(self.data)
         starts = range(_HEADER.size, len(self.data), width)
         return merkle_sum_root(
-            (bytes(view[a : a + width]), s) for a, s in zip(starts, self._squares, strict=True)
+            (bytes(view[a : a + width]), s) for a, s in zip(starts, self.squares, strict=True)
         )
 
     @property

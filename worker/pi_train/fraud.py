@@ -19,7 +19,7 @@ from pi_sdk.codec import ZERO, accumulate, leaf_hash, merkle_proof, merkle_sum_p
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec, RunSpec
 
-from .codecs import UpdateFile, chunk_values, encode_update, max_update_bytes
+from .codecs import UpdateFile, chunk_values, max_update_bytes, update_header
 from .fixed import Q16_ONE
 from .outer import Checkpoint, outer_step
 
@@ -255,21 +255,26 @@ def _descent(leaves: list[tuple[bytes, int]], index: int) -> tuple[bytes, list[t
 def chunks(codec: CodecSpec, data: bytes, n: int) -> Iterator[tuple[bytes, int]]:
     """(encoded chunk, sum of squares of its values) of an update file of the right length.
 
-    A malformed chunk gets the sum that its levels give, which is what a tree over it most likely says.
+    A malformed chunk gets the sum that its levels give, which is what a tree over it most likely says, or 0
+    where a codec's levels alone give none.
     """
+    try:
+        squares = UpdateFile(codec, update_header(codec, n) + data[_HEADER:], n).squares
+    except MalformedArtifact:
+        squares = None
     at = _HEADER
     for chunk in range(-(-n // chunk_values(codec))):
         length = _length(codec, n, chunk)
         size = max_update_bytes(codec, length) - _HEADER
         encoded = data[at : at + size]
-        yield encoded, _squares(codec, encoded, length)
+        yield encoded, squares[chunk] if squares else _squares(codec, encoded, length)
         at += size
 
 
 def malformed_chunk(codec: CodecSpec, data: bytes, n: int) -> int | None:
     """The first chunk of an update file of the right length that no encoder writes."""
     try:
-        UpdateFile(codec, _header(codec, n) + data[_HEADER:], n)
+        UpdateFile(codec, update_header(codec, n) + data[_HEADER:], n)
         return None
     except MalformedArtifact:
         encoded = (chunk for chunk, _ in chunks(codec, data, n))
@@ -282,26 +287,25 @@ def _length(codec: CodecSpec, n: int, chunk: int) -> int:
     return min(chunk_values(codec), n - chunk * chunk_values(codec))
 
 
-def _header(codec: CodecSpec, n: int) -> bytes:
-    return encode_update(codec, np.zeros(n, np.int32))[:_HEADER]
-
-
 def _file(codec: CodecSpec, reveal: RevealedUpdate, n: int) -> bytes:
     """The update's chunks behind a right header: roots do not cover the header."""
     if reveal.file is None or len(reveal.file) != max_update_bytes(codec, n):
         raise MalformedArtifact(f"the update of {reveal.node} is missing or has another size")
-    return _header(codec, n) + reveal.file[_HEADER:]
+    return update_header(codec, n) + reveal.file[_HEADER:]
 
 
 def _decoded(codec: CodecSpec, encoded: bytes, length: int) -> np.ndarray | None:
     """int32[length] values of one chunk, read as a file of its own; None where it is malformed."""
     try:
-        return UpdateFile(codec, _header(codec, length) + encoded, length).decode()
+        return UpdateFile(codec, update_header(codec, length) + encoded, length).decode()
     except MalformedArtifact:
         return None
 
 
 def _squares(codec: CodecSpec, encoded: bytes, length: int) -> int:
+    if codec.name == "dct-topk":
+        values = _decoded(codec, encoded, length)
+        return 0 if values is None else sum(value * value for value in values.tolist())
     raw = np.frombuffer(encoded, np.uint8)
     if codec.name == "dense-fixed":
         squares = raw.view(">i4").astype(np.int64) ** 2

@@ -1,4 +1,5 @@
-"""The inner loop: AdamW over one flat vector. A border is all its state, so any step can be replayed."""
+"""The inner loop: AdamW or plain SGD over one flat vector. A border is all its state, so any step can be
+replayed."""
 
 import math
 
@@ -17,7 +18,8 @@ def learning_rate(inner: InnerSpec, step: int) -> float:
 
 
 class InnerLoop:
-    """A model and its AdamW state, set from a border. `step` counts the steps in AdamW's moments."""
+    """A model and its optimiser's state, set from a border. `step` counts the steps in AdamW's moments; SGD
+    leaves the moments as they are, which is zero."""
 
     def __init__(self, spec: RunSpec, cls: DeterminismClass, start: Border):
         self.inner = spec.inner
@@ -41,7 +43,7 @@ class InnerLoop:
         return Border(params, m, v, self.step)
 
     def train_step(self, tokens: np.ndarray, lr: float) -> tuple[float, np.ndarray]:
-        """One AdamW step on uint8 windows (batch, sequence + 1). Returns the loss in nats per token and the
+        """One step on uint8 windows (batch, sequence + 1). Returns the loss in nats per token and the
         final-norm output of the forward pass, fp32 (batch, sequence, width). `PiError` when the loss or a
         gradient is not finite."""
         windows = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
@@ -55,16 +57,19 @@ class InnerLoop:
             )
         if norm > self.inner.clip:
             self.model.grad.mul_(self.inner.clip / norm)
-        self._adamw(lr)
+        self._update(lr)
         return loss.item(), hidden.detach().float().cpu().numpy()
 
     @torch.no_grad()
-    def _adamw(self, lr: float) -> None:
+    def _update(self, lr: float) -> None:
         inner, params, grad = self.inner, self.model.params, self.model.grad
         self.step += 1
         for weight in self.model.weights.values():
             if weight.dim() == 2:  # norms are not decayed
                 weight.mul_(1 - lr * inner.weight_decay)
+        if inner.optimizer == "sgd":
+            params.add_(grad, alpha=-lr)
+            return
         self.m.lerp_(grad, 1 - inner.beta1)
         self.v.mul_(inner.beta2).addcmul_(grad, grad, value=1 - inner.beta2)
         m_scale, v_scale = 1 - inner.beta1**self.step, 1 - inner.beta2**self.step

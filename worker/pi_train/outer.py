@@ -8,8 +8,11 @@ only.
     mean  = sum_i width_i * f_i * delta_i / (sum_i width_i * 2^16)
     sgd:       theta' = theta - lr * mean
     nesterov:  m' = mu * m + mean;  theta' = theta - lr * (mean + mu * m')
+    sign:      theta' = theta - lr * sign(sum_i width_i * f_i * delta_i)        DeMo, arXiv 2411.19870
 
-Every division rounds half away from zero; theta saturates to int32, m to +-(2^46 - 1). A checkpoint's file is
+lr and mu are Q16, but sign's lr is in fixed-point units: nothing of it is rounded, the sign is that of the
+exact sum. Every division rounds half away from zero; theta saturates to int32, m to +-(2^46 - 1). A
+checkpoint's file is
 
     b"PICK" | version u8 = 1 | has_momentum u8 | two zero bytes | n u64 big-endian | theta int32 LE | momentum
     int64 LE
@@ -111,7 +114,7 @@ def outer_step(
         return checkpoint
     total_width = sum(width for _, width in contributions)
     assert total_width <= MAX_TOTAL_WIDTH, "the mean would overflow"
-    assert (checkpoint.momentum is None) == (spec.outer.rule == "sgd"), "momentum belongs to nesterov"
+    assert (checkpoint.momentum is None) == (spec.outer.rule != "nesterov"), "momentum belongs to nesterov"
     factors = norm_factors([update.norm for update, _ in contributions])
     weighted = [
         (update, width * factor)
@@ -129,6 +132,9 @@ def outer_step(
             where, values = update.entries(start, stop)
             total[where] += values * np.int64(weight)  # places of one update differ, so += meets each once
         before = checkpoint.theta[start:stop]
+        if spec.outer.rule == "sign":
+            theta[start:stop] = saturate(before - spec.outer.lr * np.sign(total))
+            continue
         if momentum is None and spec.codec.name == "sparse-2bit":  # what nobody sent stays as it is
             moved = np.flatnonzero(total)
             theta[start:stop] = before

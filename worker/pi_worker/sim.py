@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,7 +33,10 @@ from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 from pi_train.prepare import prepare
 from pydantic import ValidationError
 
+from .methods import DEFAULT, DEFAULT_DENSE, METHODS
+
 _Q16 = 1 << 16
+_PARAMETER_ONE = 1 << RunSpec.model_fields["frac_bits"].default
 
 
 @dataclass(frozen=True)
@@ -182,19 +185,32 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.command(context_settings=HELP)
 @click.option("--workers", type=click.IntRange(1, 256), default=4, show_default=True)
 @click.option("--rounds", type=click.IntRange(1, 100_000), default=12, show_default=True)
-@click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="H.")
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    help="Codec, outer rule, H and inner optimiser as published; the options below override them."
+    " [default: the rules of pi demo]",
+)
+@click.option("--steps", type=click.IntRange(1, 100_000), help="H. [default: 20, or the method's]")
 @click.option("--batch", type=click.IntRange(1, 65536), default=16, show_default=True, help="Sequences.")
-@click.option("--lr", type=float, default=2e-3, show_default=True, help="Of the inner AdamW.")
+@click.option("--lr", type=float, help="Of the inner optimiser. [default: 2e-3, or the method's]")
 @click.option(
     "--codec",
-    type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed"]),
-    default="sparse-2bit",
-    show_default=True,
+    type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"]),
+    help="[default: sparse-2bit, or the method's]",
 )
-@click.option("--k", type=click.IntRange(1, 4096), default=64, show_default=True, help="Values of 4096 kept.")
-@click.option("--beta", type=float, default=0.95, show_default=True, help="Decay of the error feedback.")
-@click.option("--outer-lr", type=float, help="[default: 1.5 for sparse-2bit, else 0.7]")
-@click.option("--momentum", type=float, help="0 is plain SGD. [default: 0 for sparse-2bit, else 0.9]")
+@click.option(
+    "--k",
+    type=click.IntRange(1, 4096),
+    help="Values of 4096 kept (sparse-2bit), or of 64 (dct-topk). [default: 64, or the method's]",
+)
+@click.option("--beta", type=float, help="Decay of the error feedback. [default: 0.95, or the method's]")
+@click.option("--outer-lr", type=float, help="[default: the method's, or 1.5 for sparse-2bit, else 0.7]")
+@click.option(
+    "--momentum",
+    type=float,
+    help="Nesterov's; 0 is without. [default: the method's, or 0 for sparse-2bit, else 0.9]",
+)
 @click.option("--reset-moments", is_flag=True, help="Start AdamW anew in every round.")
 @click.option("--absent", type=click.FloatRange(0, 1), default=0.0, help="Probability of missing a round.")
 @click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
@@ -209,12 +225,16 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
 
     \b
     pi sim                                        the training of `pi demo --cheat none`, the same checkpoints
-    pi sim --codec dense-fixed --steps 30         DiLoCo
+    pi sim --method diloco --steps 30             DiLoCo with shorter rounds
+    pi sim --method demo --rounds 600             DeMo: rounds of one step
     pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
 
     Run again with the same options, it goes on where it was stopped. --json prints {"rounds", "root",
     "val_loss", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per byte.
     """
+    if rules["method"] == "sync":
+        rules["batch"] *= rules["workers"]
+        rules["workers"] = 1
     if late >= rules["workers"]:
         raise UsageError("--late leaves nobody for the start", "take fewer than --workers")
     store = LocalStore(out / "artifacts")
@@ -262,38 +282,44 @@ def _rules(
     *,
     workers: int,
     rounds: int,
-    steps: int,
     batch: int,
-    lr: float,
-    codec: str,
-    k: int,
-    beta: float,
-    outer_lr: float | None,
-    momentum: float | None,
     reset_moments: bool,
     data: Path | None,
     seed: int,
+    method: str | None,
+    **chosen: Any,
 ) -> RunSpec:
-    """The RunSpec of the options. `UsageError`, or pydantic's words where a number is out of its range."""
-    sparse = codec == "sparse-2bit"
-    momentum = (0.0 if sparse else 0.9) if momentum is None else momentum
-    outer_lr = (1.5 if sparse else 0.7) if outer_lr is None else outer_lr
-    trace = TraceSpec(segment=math.gcd(steps, TraceSpec().segment))
+    """The RunSpec of a method and of the options that override it, where they are not None. `UsageError`, or
+    pydantic's words where a number is out of its range."""
+    plain = DEFAULT if chosen["codec"] in (None, "sparse-2bit") else DEFAULT_DENSE
+    rules = replace(
+        METHODS[method] if method else plain, **{k: v for k, v in chosen.items() if v is not None}
+    )
+    without = "sign" if rules.rule == "sign" else "sgd"
+    rule = "nesterov" if rules.momentum else without
+    trace = TraceSpec(segment=math.gcd(rules.steps, TraceSpec().segment))
     try:
         return prepare(
             store=store,
             seed=seed,
             rounds=rounds,
             data=data,
-            inner=InnerSpec(steps=steps, batch=batch, lr=lr, carry_moments=not reset_moments),
-            codec=CodecSpec(name=codec, k=k, beta=round(beta * _Q16)),  # pyright: ignore[reportArgumentType]
+            inner=InnerSpec(
+                optimizer=rules.optimizer,
+                steps=rules.steps,
+                batch=batch,
+                lr=rules.lr,
+                weight_decay=rules.weight_decay,
+                carry_moments=not reset_moments,
+            ),
+            codec=CodecSpec(name=rules.codec, k=rules.k, beta=round(rules.beta * _Q16)),
             outer=OuterSpec(
-                rule="nesterov" if momentum else "sgd",
-                lr=round(outer_lr * _Q16),
-                momentum=round(momentum * _Q16),
+                rule=rule,
+                lr=round(rules.outer_lr * (_PARAMETER_ONE if rule == "sign" else _Q16)),
+                momentum=round(rules.momentum * _Q16),
             ),
             trace=trace,
-            audit=AuditSpec(segments=min(AuditSpec().segments, steps // trace.segment)),
+            audit=AuditSpec(segments=min(AuditSpec().segments, rules.steps // trace.segment)),
         )
     except ValidationError as error:
         words = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -66,15 +66,15 @@ struct PoolParams {
 /// @dev What decides about the bytes of a checkpoint, so that a wrong one can be proved on chain. The RunSpec says the
 /// same; clients refuse a pool where the two differ.
 struct OuterRule {
-    /// As in the header of an update file: 1 sparse-2bit, 2 dense-int8, 3 dense-fixed.
+    /// As in the header of an update file: 1 sparse-2bit, 2 dense-int8, 3 dense-fixed, 4 dct-topk.
     uint8 codec;
-    /// Values kept per chunk of 4096 (sparse-2bit), else 0.
+    /// Values kept per chunk of 4096 (sparse-2bit), coefficients kept of 64 (dct-topk), else 0.
     uint16 k;
     /// Largest quantisation step in fixed-point units.
     uint32 maxStep;
-    /// 0 sgd, 1 nesterov.
+    /// 0 sgd, 1 nesterov, 2 sign.
     uint8 rule;
-    /// Q16.
+    /// Q16; for sign in fixed-point units.
     uint32 lr;
     uint32 momentum;
     /// Length of the flattened parameter vector.

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {IFraudProofs} from "../interfaces/IFraudProofs.sol";
 import {OuterRule} from "../interfaces/IPools.sol";
+import {DctLib} from "./DctLib.sol";
 import {OuterLib} from "./OuterLib.sol";
 
 /// @title Decoding one chunk of an update file.
@@ -11,20 +12,22 @@ import {OuterLib} from "./OuterLib.sol";
 library ChunkLib {
     uint8 internal constant SPARSE = 1;
     uint8 internal constant INT8 = 2;
+    uint8 internal constant DCT = 4;
 
     uint256 internal constant SPARSE_VALUES = 4096;
-    /// Leaves that a sparse chunk covers.
-    uint256 internal constant SPARSE_LEAVES = SPARSE_VALUES / OuterLib.LEAF;
+    uint256 internal constant DCT_VALUES = 1024;
 
     uint256 private constant INT32_MAX = (1 << 31) - 1;
-    /// Where the indices of a sparse chunk start, in bits.
+    /// Where the indices of a sparse chunk and the sets of a dct-topk chunk start, in bits.
     uint256 private constant INDICES = 16;
+    /// Transforms per leaf.
+    uint256 private constant LEAF_BLOCKS = OuterLib.LEAF / DctLib.SIZE;
 
     /// @dev What a pool's codec makes of one chunk.
     struct Shape {
         uint256 codec;
         uint256 values;
-        uint256 kept; // sparse-2bit only
+        uint256 kept; // sparse-2bit: values; dct-topk: coefficients of each 64
         uint256 length; // bytes
         uint256 maxStep; // such that its largest multiple is an int32; 0 for a codec without steps
     }
@@ -32,7 +35,8 @@ library ChunkLib {
     // ---------------------------------------------------------------------------------------------- shape
 
     function valuesPerChunk(OuterRule memory rule) internal pure returns (uint256) {
-        return rule.codec == SPARSE ? SPARSE_VALUES : OuterLib.LEAF;
+        if (rule.codec == SPARSE) return SPARSE_VALUES;
+        return rule.codec == DCT ? DCT_VALUES : OuterLib.LEAF;
     }
 
     function chunkCount(OuterRule memory rule) internal pure returns (uint256) {
@@ -42,7 +46,8 @@ library ChunkLib {
 
     /// @dev The chunk that has the values of a leaf, and the leaf's place among those that the chunk covers.
     function chunkOf(OuterRule memory rule, uint256 leaf) internal pure returns (uint256 chunk, uint256 page) {
-        return rule.codec == SPARSE ? (leaf / SPARSE_LEAVES, leaf % SPARSE_LEAVES) : (leaf, 0);
+        uint256 leaves = valuesPerChunk(rule) / OuterLib.LEAF;
+        return (leaf / leaves, leaf % leaves);
     }
 
     /// @dev The shape of a chunk, whose `index` is below `chunkCount`: the last one may be shorter.
@@ -58,6 +63,11 @@ library ChunkLib {
         } else if (rule.codec == INT8) {
             shape.length = 2 + shape.values;
             shape.maxStep = INT32_MAX / 127;
+        } else if (rule.codec == DCT) {
+            shape.kept = rule.k;
+            uint256 width = DctLib.rankBits(DctLib.setCount(rule.k)) + rule.k;
+            shape.length = 2 + (_blocks(shape.values) * width + 7) / 8;
+            shape.maxStep = INT32_MAX / 8;
         } else {
             shape.length = 4 * shape.values;
         }
@@ -72,6 +82,7 @@ library ChunkLib {
         if (!fits) return false;
         if (shape.codec == SPARSE) return _isSparse(chunk, shape.kept, shape.values, step == 0);
         if (shape.codec == INT8) return _isInt8(chunk, step == 0);
+        if (shape.codec == DCT) return _isDct(chunk, shape.kept, _blocks(shape.values), step == 0);
         return true; // all bytes are int32
     }
 
@@ -95,6 +106,19 @@ library ChunkLib {
         return true;
     }
 
+    /// @dev Ranks are of sets, the bits behind the last sign are zero, and with a step of zero all bits are.
+    function _isDct(bytes calldata chunk, uint256 kept, uint256 blocks, bool zero) private pure returns (bool) {
+        uint256 sets = DctLib.setCount(kept);
+        uint256 width = DctLib.rankBits(sets);
+        uint256 at = INDICES;
+        for (uint256 i; i < blocks; ++i) {
+            uint256 rank = _bits(chunk, at, width);
+            if (rank >= sets || (zero && (rank != 0 || _bits(chunk, at + width, kept) != 0))) return false;
+            at += width + kept;
+        }
+        return at % 8 == 0 || _bits(chunk, at, 8 - at % 8) == 0;
+    }
+
     // ---------------------------------------------------------------------------------------------- values
 
     /// @notice Adds weight * value to the sums of one leaf, for the values that the chunk has there.
@@ -111,6 +135,7 @@ library ChunkLib {
         require(fits, IFraudProofs.BadProof("malformed"));
         if (shape.codec == SPARSE) _addSparse(sums, chunk, shape.kept, page, step * weight);
         else if (shape.codec == INT8) _addDense(sums, chunk[2:], 1, step * weight);
+        else if (shape.codec == DCT) _addDct(sums, shape, chunk, page, step, weight);
         else _addDense(sums, chunk, 4, weight);
     }
 
@@ -145,7 +170,12 @@ library ChunkLib {
         fits = (shift == 0 || mantissa >= 1024) && step <= shape.maxStep;
     }
 
-    /// @dev `width` bits, 16 at most, of a chunk that has them.
+    /// @dev Transforms of a dct-topk chunk: its last one may reach beyond the values.
+    function _blocks(uint256 values) private pure returns (uint256) {
+        return (values + DctLib.SIZE - 1) / DctLib.SIZE;
+    }
+
+    /// @dev `width` bits, 64 at most, of a chunk that has them.
     function _bits(bytes calldata chunk, uint256 at, uint256 width) private pure returns (uint256 value) {
         assembly ("memory-safe") {
             let word := shl(and(at, 7), calldataload(add(chunk.offset, shr(3, at))))
@@ -182,6 +212,39 @@ library ChunkLib {
                 mstore(sum, add(mload(sum), mul(scale, level)))
             }
         }
+    }
+
+    /// @dev Each 64 values are those of k coefficients.
+    function _addDct(
+        int64[256] memory sums,
+        Shape memory shape,
+        bytes calldata chunk,
+        uint256 page,
+        uint256 step,
+        uint256 weight
+    ) private pure {
+        int256[64] memory values;
+        uint256 end = _blocks(shape.values);
+        if (end > (page + 1) * LEAF_BLOCKS) end = (page + 1) * LEAF_BLOCKS;
+        for (uint256 i = page * LEAF_BLOCKS; i < end; ++i) {
+            _invert(values, shape.kept, chunk, i);
+            uint256 left = shape.values - i * DctLib.SIZE;
+            uint256 count = left < DctLib.SIZE ? left : DctLib.SIZE;
+            uint256 place = i % LEAF_BLOCKS * DctLib.SIZE;
+            unchecked {
+                for (uint256 j; j < count; ++j) {
+                    int256 value = OuterLib.divideQ16(int256(step) * values[j]); // an int32
+                    sums[place + j] += int64(int256(weight) * value);
+                }
+            }
+        }
+    }
+
+    /// @dev The values, in 2^-16, of one transform of a chunk.
+    function _invert(int256[64] memory values, uint256 kept, bytes calldata chunk, uint256 index) private pure {
+        uint256 width = DctLib.rankBits(DctLib.setCount(kept));
+        uint256 at = INDICES + index * (width + kept);
+        DctLib.inverse(values, _bits(chunk, at, width), _bits(chunk, at + width, kept), kept);
     }
 
     /// @dev Signed values of `size` bytes each, at most 256 of them.

@@ -14,6 +14,7 @@ library OuterLib {
     /// Above it the sums would not be sure to fit int64, here and in every worker.
     uint256 internal constant MAX_TOTAL_WIDTH = (1 << 15) - 1;
     uint8 internal constant NESTEROV = 1;
+    uint8 internal constant SIGN = 2;
 
     int256 private constant MOMENTUM_MAX = (1 << 46) - 1;
     uint256 private constant THETA_BYTES = 4;
@@ -82,6 +83,7 @@ library OuterLib {
         leaf = before;
         uint256 divisor = totalWidth << 16;
         if (rule.rule == NESTEROV) _nesterov(leaf, sums, divisor, rule.lr, rule.momentum);
+        else if (rule.rule == SIGN) _sign(leaf, sums, rule.lr);
         else _sgd(leaf, sums, divisor, rule.lr);
     }
 
@@ -94,6 +96,17 @@ library OuterLib {
                 uint256 end = (i + 1) * THETA_BYTES;
                 int256 mean = divide(sums[i], divisor);
                 _store(leaf, end, THETA_BYTES, descend(_load(leaf, end, THETA_BYTES), mean, int256(uint256(lr))));
+            }
+        }
+    }
+
+    /// @dev The sign of a mean is that of its sum. A step of 1 in Q16: lr times it is lr, and nothing is rounded.
+    function _sign(bytes memory leaf, int64[256] memory sums, uint32 lr) private pure {
+        unchecked {
+            for (uint256 i = _skipZeros(sums, 0); i < LEAF; i = _skipZeros(sums, i + 1)) {
+                uint256 end = (i + 1) * THETA_BYTES;
+                int256 step = sums[i] < 0 ? -int256(1 << 16) : int256(1 << 16);
+                _store(leaf, end, THETA_BYTES, descend(_load(leaf, end, THETA_BYTES), step, int256(uint256(lr))));
             }
         }
     }

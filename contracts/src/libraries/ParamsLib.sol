@@ -53,12 +53,13 @@ library ParamsLib {
 
     /// @dev Bounds within which the outer step's integers cannot overflow, as in `pi_train/outer.py`.
     function validate(OuterRule calldata o) internal pure {
-        _check(o.codec >= 1 && o.codec <= 3, "codec");
-        _check(o.codec == 1 ? o.k >= 1 && o.k <= 4096 : o.k == 0, "k");
+        _check(o.codec >= 1 && o.codec <= 4, "codec");
+        uint256 most = o.codec == 1 ? 4096 : o.codec == 4 ? 64 : 0;
+        _check(o.k <= most && (o.k != 0 || most == 0), "k");
         _check(o.maxStep >= 1 && o.maxStep <= 1 << 31, "maxStep");
-        _check(o.rule <= 1, "rule");
+        _check(o.rule <= 2, "rule");
         _check(o.lr <= Q24, "lr");
-        _check(o.rule == 0 ? o.momentum == 0 : o.momentum > 0 && o.momentum < 1 << 16, "momentum");
+        _check(o.rule == 1 ? o.momentum > 0 && o.momentum < 1 << 16 : o.momentum == 0, "momentum");
         _check(o.parameters >= 1 && o.parameters <= 1 << 40, "parameters");
     }
 

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {OuterRule} from "../../src/interfaces/IPools.sol";
 import {ChunkLib} from "../../src/libraries/ChunkLib.sol";
+import {DctLib} from "../../src/libraries/DctLib.sol";
 import {OuterLib} from "../../src/libraries/OuterLib.sol";
 import {TreeLib} from "../../src/libraries/TreeLib.sol";
 import {Base} from "../Base.sol";
@@ -177,6 +178,22 @@ contract OuterLibTest is Base {
         }
     }
 
+    function testFuzz_SignLeaf(uint256 seed, uint24 lr, uint16 width) public view {
+        OuterRule memory rule;
+        (rule.rule, rule.lr) = (2, lr);
+        bytes memory before = _leaf(seed, false);
+        int64[256] memory sums;
+        for (uint256 i; i < 256; ++i) {
+            sums[i] =
+                int64(int256(_random(seed, i) % 3) - 1) * int64(uint64(1 + _random(seed, 500 + i) % (1 << i % 62)));
+        }
+        bytes memory leaf = lib.nextLeaf(rule, before, sums, bound(width, 1, OuterLib.MAX_TOTAL_WIDTH));
+        for (uint256 i; i < 256; ++i) {
+            int256 step = sums[i] == 0 ? int256(0) : int256(uint256(lr)) * (sums[i] < 0 ? -int256(1) : int256(1));
+            assertEq(uint256(_int(leaf, 4 * i, 4)), uint256(_saturated(_int(before, 4 * i, 4) - step)));
+        }
+    }
+
     // ---------------------------------------------------------------------------------------------- chunks
 
     function _rule(uint8 codec, uint16 k, uint256 parameters) private pure returns (OuterRule memory rule) {
@@ -272,6 +289,142 @@ contract OuterLibTest is Base {
         assertTrue(lib.isWellFormed(rule, 0, chunk), "zeros");
         assertEq(lib.squaresOf(rule, 0, chunk), 0);
         _put(chunk, 52, 2, 3);
+        assertEq(lib.isWellFormed(rule, 0, chunk), false);
+    }
+
+    function test_CosinesAreThoseOfTheVectors() public view {
+        bytes memory expected =
+            VmBytes(address(vm)).parseJsonBytes(vm.readFile("tests/vectors/outer.json"), ".dct_cosines");
+        assertEq(keccak256(DctLib.COSINES), keccak256(expected));
+        assertEq(expected.length, 128);
+    }
+
+    function _binomial(uint256 n, uint256 k) private pure returns (uint256 count) {
+        if (k > n) return 0;
+        count = 1;
+        for (uint256 i; i < k; ++i) {
+            count = count * (n - i) / (i + 1);
+        }
+    }
+
+    /// @dev cos((2x + 1) u pi / 128), turned into the first quarter of the circle.
+    function _basis(bytes memory cosines, uint256 u, uint256 x) private pure returns (int256) {
+        uint256 turn = (2 * x + 1) * u % 256;
+        if (turn > 128) turn = 256 - turn;
+        bool minus = turn > 64;
+        if (minus) turn = 128 - turn;
+        int256 cosine = int256(256 * uint256(uint8(cosines[2 * turn])) + uint8(cosines[2 * turn + 1]));
+        return minus ? -cosine : cosine;
+    }
+
+    /// @dev A chunk of `values` values with random sets of `k` coefficients and random signs.
+    function _dct(uint256 seed, uint256 values, uint256 k) private pure returns (bytes memory chunk) {
+        uint256 width = DctLib.rankBits(_binomial(64, k));
+        chunk = new bytes(2 + ((values + 63) / 64 * (width + k) + 7) / 8);
+        uint256 code = (1024 + seed % 1024) << 5 | (seed >> 16) % 12;
+        _put(chunk, 0, 16, code);
+        for (uint256 i; 64 * i < values; ++i) {
+            _put(chunk, 16 + i * (width + k), width, _random(seed, i) % _binomial(64, k));
+            _put(chunk, 16 + i * (width + k) + width, k, _random(seed, i) >> 200);
+        }
+    }
+
+    /// forge-config: default.fuzz.runs = 64
+    function testFuzz_DctChunks(uint256 seed, uint16 length, uint8 keep, uint16 weight, uint256 flip) public view {
+        uint256 values = bound(length, 1, 300);
+        uint256 k = bound(keep, 1, 5);
+        OuterRule memory rule = _rule(4, uint16(k), 2 * 1024 + values); // the third chunk, a short one
+        bytes memory chunk = _dct(seed, values, k);
+        assertTrue(lib.isWellFormed(rule, 2, chunk), "well-formed");
+
+        uint256 squares;
+        for (uint256 page; page < (values + 255) / 256; ++page) {
+            squares += _checkDctPage(rule, chunk, values, page, uint256(weight));
+        }
+        assertEq(lib.squaresOf(rule, 2, chunk), squares);
+
+        uint256 bit = flip % (8 * chunk.length);
+        chunk[bit / 8] ^= bytes1(uint8(0x80 >> (bit % 8)));
+        assertEq(lib.isWellFormed(rule, 2, chunk), _isDct(chunk, values, k));
+        assertEq(lib.isWellFormed(rule, 2, bytes.concat(chunk, hex"00")), false);
+    }
+
+    function _isDct(bytes memory chunk, uint256 values, uint256 k) private pure returns (bool) {
+        uint256 mantissa = _field(chunk, 0, 11);
+        uint256 shift = _field(chunk, 11, 5);
+        if ((shift != 0 && mantissa < 1024) || mantissa << shift > 1 << 22) return false;
+        uint256 width = DctLib.rankBits(_binomial(64, k));
+        uint256 at = 16;
+        for (uint256 i; 64 * i < values; ++i) {
+            if (_field(chunk, at, width) >= _binomial(64, k)) return false;
+            at += width + k;
+        }
+        for (uint256 bit = mantissa == 0 ? 16 : at; bit < 8 * chunk.length; ++bit) {
+            if (_bit(chunk, bit) != 0) return false;
+        }
+        return true;
+    }
+
+    /// @dev One leaf of the third chunk. Returns the sum of squares of its values.
+    function _checkDctPage(OuterRule memory rule, bytes memory chunk, uint256 values, uint256 page, uint256 weight)
+        private
+        view
+        returns (uint256 squares)
+    {
+        int256 step = int256(_field(chunk, 0, 11) << _field(chunk, 11, 5));
+        int64[256] memory sums;
+        for (uint256 i; i < 4 && 256 * page + 64 * i < values; ++i) {
+            int256[64] memory block_ = _inverse(chunk, rule.k, 4 * page + i);
+            for (uint256 x; x < 64 && 256 * page + 64 * i + x < values; ++x) {
+                int256 value = _divide(step * block_[x], 65_536);
+                squares += uint256(value * value);
+                sums[64 * i + x] = int64(value * int256(weight));
+            }
+        }
+        sums[page] += 77; // what was there before stays
+        int64[256] memory before;
+        before[page] = 77;
+        int64[256] memory got = lib.addTo(before, rule, 8 + page, chunk, weight);
+        assertEq(keccak256(abi.encode(got)), keccak256(abi.encode(sums)));
+    }
+
+    function _inverse(bytes memory chunk, uint256 k, uint256 index) private pure returns (int256[64] memory sums) {
+        uint256 width = DctLib.rankBits(_binomial(64, k));
+        uint256 at = 16 + index * (width + k);
+        uint256 rank = _field(chunk, at, width);
+        bytes memory cosines = DctLib.COSINES;
+        for (uint256 j = k; j > 0; --j) {
+            uint256 member = 63;
+            while (_binomial(member, j) > rank) --member;
+            rank -= _binomial(member, j);
+            int256 sign = _bit(chunk, at + width + j - 1) == 1 ? -int256(1) : int256(1);
+            for (uint256 x; x < 64; ++x) {
+                sums[x] += sign * _basis(cosines, member, x);
+            }
+        }
+    }
+
+    function test_DctRanksAreThoseOfSets() public view {
+        OuterRule memory rule = _rule(4, 4, 64);
+        bytes memory chunk = new bytes(5); // a step, then a rank of 20 bits and 4 signs
+        _put(chunk, 0, 16, 4 << 5);
+        _put(chunk, 16, 20, _binomial(64, 4) - 1);
+        assertTrue(lib.isWellFormed(rule, 0, chunk), "the last set");
+        chunk = new bytes(5);
+        _put(chunk, 0, 16, 4 << 5);
+        _put(chunk, 16, 20, _binomial(64, 4));
+        assertEq(lib.isWellFormed(rule, 0, chunk), false);
+    }
+
+    function test_DctChunkOfZeros() public view {
+        OuterRule memory rule = _rule(4, 4, 100);
+        bytes memory chunk = new bytes(2 + 6);
+        assertTrue(lib.isWellFormed(rule, 0, chunk), "zeros");
+        assertEq(lib.squaresOf(rule, 0, chunk), 0);
+        chunk[7] = 0x01;
+        assertEq(lib.isWellFormed(rule, 0, chunk), false);
+        chunk[7] = 0;
+        chunk[4] = 0x10;
         assertEq(lib.isWellFormed(rule, 0, chunk), false);
     }
 

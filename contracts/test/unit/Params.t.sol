@@ -230,13 +230,13 @@ contract ParamsTest is Base {
         OuterRule memory o = defaultOuter();
         o.codec = 0;
         _bad(o, "codec");
-        o.codec = 4;
+        o.codec = 5;
         _bad(o, "codec");
         (o.codec, o.k) = (2, 0);
         _good(o);
         o.codec = 3;
         _good(o);
-        o.k = 1; // only the sparse codec has it
+        o.k = 1; // only the codecs that choose have it
         _bad(o, "k");
         (o.codec, o.k) = (1, 0);
         _bad(o, "k");
@@ -245,6 +245,12 @@ contract ParamsTest is Base {
         o.k = 4096;
         _good(o);
         o.k = 4097;
+        _bad(o, "k");
+        (o.codec, o.k) = (4, 0);
+        _bad(o, "k");
+        o.k = 64;
+        _good(o);
+        o.k = 65;
         _bad(o, "k");
     }
 
@@ -258,6 +264,8 @@ contract ParamsTest is Base {
         _bad(o, "maxStep");
         o = defaultOuter();
         o.rule = 2;
+        _good(o);
+        o.rule = 3;
         _bad(o, "rule");
         o = defaultOuter();
         o.lr = 1 << 24;
@@ -277,6 +285,10 @@ contract ParamsTest is Base {
         o.momentum += 1;
         _bad(o, "momentum");
         o.momentum = 0;
+        _bad(o, "momentum");
+        o.rule = 2;
+        _good(o);
+        o.momentum = 1;
         _bad(o, "momentum");
     }
 
