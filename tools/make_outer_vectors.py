@@ -5,7 +5,7 @@ Run: python tools/make_outer_vectors.py [--check]
 
 Bytes are hex. `updates` are encodings of values, `malformed` files that must be refused, `checkpoints` roots
 of theta (and momentum), `steps` outer steps over update files, `feedback` the sums that are encoded, `fixed`
-fp32 bits to int32 and back. `dct_cosines` are the cosines of codec dct-topk, two bytes each; `dct_updates`,
+fp32 bits to int32 and back. `dct_cosines` is the table of `pi_train/dct.py`, two bytes each; `dct_updates`,
 `dct_malformed` and `sign_steps` are like those above. The reference is tests/train/outer_reference.py.
 """
 
@@ -196,7 +196,7 @@ def fixed(rng: random.Random) -> list[dict]:
 
 def vectors() -> dict:
     rng = random.Random(2)
-    cosines = [8192, *(round(65536 * math.sqrt(1 / 32) * math.cos(j * math.pi / 128)) for j in range(1, 64))]
+    cosines = [8192, *(round(65536 * math.sqrt(1 / 32) * math.cos(a * math.pi / 128)) for a in range(1, 256))]
     return {
         "updates": updates(rng, CODECS),
         "malformed": malformed(),
@@ -204,7 +204,7 @@ def vectors() -> dict:
         "steps": steps(rng),
         "feedback": feedback(rng),
         "fixed": fixed(rng),
-        "dct_cosines": "0x" + struct.pack(">64H", *cosines).hex(),
+        "dct_cosines": "0x" + struct.pack(">256h", *cosines).hex(),
         "dct_updates": updates(random.Random(3), [("dct-topk", k) for k in (4, 64)]),
         "dct_malformed": dct_malformed(),
         "sign_steps": steps(random.Random(4), sign=True),

@@ -20,23 +20,14 @@ _Q16 = 1 << 16
 
 
 def cosines() -> np.ndarray:
-    """int64[64]: round(2^16 sqrt(1/32) cos(j pi / 128)). At j = 0, which no other coefficient needs, that of
-    the constant one."""
-    table = np.rint(_Q16 * math.sqrt(1 / 32) * np.cos(np.arange(SIZE) * (math.pi / 128))).astype(np.int64)
+    """int64[256]: round(2^16 sqrt(1/32) cos(a pi / 128)), but at a = 0, where only the constant coefficient
+    looks, 2^16 / 8. None lies near a half."""
+    table = np.rint(_Q16 * math.sqrt(1 / 32) * np.cos(np.arange(256) * (math.pi / 128))).astype(np.int64)
     table[0] = _Q16 // 8
     return table
 
 
-def _basis() -> np.ndarray:
-    table = cosines()
-    angle = np.arange(SIZE)[:, None] * (2 * np.arange(SIZE) + 1) % 256  # in units of pi / 128
-    half = angle % 128
-    folded = np.where(half > 64, 128 - half, half)
-    # cos(pi - a) = cos(pi + a) = -cos(a); 64, a right angle, does not occur
-    return np.where((half > 64) != (angle > 128), -1, 1) * table[folded % SIZE]
-
-
-BASIS = _basis()
+BASIS = cosines()[np.arange(SIZE)[:, None] * (2 * np.arange(SIZE) + 1) % 256]
 """int64[64, 64]. The magnitudes of a column sum up to less than 2^19."""
 _BASIS = BASIS.astype(np.float64)
 _BINOMIALS = np.array([[math.comb(i, j) for j in range(SIZE + 1)] for i in range(SIZE)])  # all below 2^60

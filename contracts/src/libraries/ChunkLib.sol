@@ -28,6 +28,7 @@ library ChunkLib {
         uint256 codec;
         uint256 values;
         uint256 kept; // sparse-2bit: values; dct-topk: coefficients of each 64
+        uint256 rankBits; // dct-topk: of the number of a set of coefficients
         uint256 length; // bytes
         uint256 maxStep; // such that its largest multiple is an int32; 0 for a codec without steps
     }
@@ -65,8 +66,8 @@ library ChunkLib {
             shape.maxStep = INT32_MAX / 127;
         } else if (rule.codec == DCT) {
             shape.kept = rule.k;
-            uint256 width = DctLib.rankBits(DctLib.setCount(rule.k)) + rule.k;
-            shape.length = 2 + (_blocks(shape.values) * width + 7) / 8;
+            shape.rankBits = DctLib.rankBits(DctLib.setCount(rule.k));
+            shape.length = 2 + (_blocks(shape.values) * (shape.rankBits + rule.k) + 7) / 8;
             shape.maxStep = INT32_MAX / 8;
         } else {
             shape.length = 4 * shape.values;
@@ -82,7 +83,7 @@ library ChunkLib {
         if (!fits) return false;
         if (shape.codec == SPARSE) return _isSparse(chunk, shape.kept, shape.values, step == 0);
         if (shape.codec == INT8) return _isInt8(chunk, step == 0);
-        if (shape.codec == DCT) return _isDct(chunk, shape.kept, _blocks(shape.values), step == 0);
+        if (shape.codec == DCT) return _isDct(shape, chunk, step == 0);
         return true; // all bytes are int32
     }
 
@@ -107,14 +108,15 @@ library ChunkLib {
     }
 
     /// @dev Ranks are of sets, the bits behind the last sign are zero, and with a step of zero all bits are.
-    function _isDct(bytes calldata chunk, uint256 kept, uint256 blocks, bool zero) private pure returns (bool) {
-        uint256 sets = DctLib.setCount(kept);
-        uint256 width = DctLib.rankBits(sets);
+    function _isDct(Shape memory shape, bytes calldata chunk, bool zero) private pure returns (bool) {
+        uint256 sets = DctLib.setCount(shape.kept);
+        uint256 blocks = _blocks(shape.values);
         uint256 at = INDICES;
         for (uint256 i; i < blocks; ++i) {
-            uint256 rank = _bits(chunk, at, width);
-            if (rank >= sets || (zero && (rank != 0 || _bits(chunk, at + width, kept) != 0))) return false;
-            at += width + kept;
+            uint256 rank = _bits(chunk, at, shape.rankBits);
+            at += shape.rankBits;
+            if (rank >= sets || (zero && (rank != 0 || _bits(chunk, at, shape.kept) != 0))) return false;
+            at += shape.kept;
         }
         return at % 8 == 0 || _bits(chunk, at, 8 - at % 8) == 0;
     }
@@ -223,28 +225,51 @@ library ChunkLib {
         uint256 step,
         uint256 weight
     ) private pure {
+        bytes memory cosines = DctLib.COSINES;
         int256[64] memory values;
         uint256 end = _blocks(shape.values);
         if (end > (page + 1) * LEAF_BLOCKS) end = (page + 1) * LEAF_BLOCKS;
         for (uint256 i = page * LEAF_BLOCKS; i < end; ++i) {
-            _invert(values, shape.kept, chunk, i);
+            _invert(values, cosines, shape, chunk, i);
             uint256 left = shape.values - i * DctLib.SIZE;
             uint256 count = left < DctLib.SIZE ? left : DctLib.SIZE;
-            uint256 place = i % LEAF_BLOCKS * DctLib.SIZE;
-            unchecked {
-                for (uint256 j; j < count; ++j) {
-                    int256 value = OuterLib.divideQ16(int256(step) * values[j]); // an int32
-                    sums[place + j] += int64(int256(weight) * value);
-                }
-            }
+            _addScaled(sums, i % LEAF_BLOCKS * DctLib.SIZE, values, count, step, weight);
         }
     }
 
     /// @dev The values, in 2^-16, of one transform of a chunk.
-    function _invert(int256[64] memory values, uint256 kept, bytes calldata chunk, uint256 index) private pure {
-        uint256 width = DctLib.rankBits(DctLib.setCount(kept));
+    function _invert(
+        int256[64] memory values,
+        bytes memory cosines,
+        Shape memory shape,
+        bytes calldata chunk,
+        uint256 index
+    ) private pure {
+        (uint256 width, uint256 kept) = (shape.rankBits, shape.kept);
         uint256 at = INDICES + index * (width + kept);
-        DctLib.inverse(values, _bits(chunk, at, width), _bits(chunk, at + width, kept), kept);
+        DctLib.inverse(values, cosines, _bits(chunk, at, width), _bits(chunk, at + width, kept), kept);
+    }
+
+    /// @dev Adds weight * (step * value / 2^16, half away from zero) to the sums from `place` on, for `count` values.
+    function _addScaled(
+        int64[256] memory sums,
+        uint256 place,
+        int256[64] memory values,
+        uint256 count,
+        uint256 step,
+        uint256 weight
+    ) private pure {
+        // Assembly, as above. sar(255, x) is -1 for a negative x, whose halves round down.
+        assembly ("memory-safe") {
+            let sum := add(sums, shl(5, place))
+            let end := add(values, shl(5, count))
+            for { let at := values } lt(at, end) { at := add(at, 32) } {
+                let scaled := mul(step, mload(at))
+                let value := sar(16, add(add(scaled, 0x8000), sar(255, scaled)))
+                mstore(sum, add(mload(sum), mul(weight, value)))
+                sum := add(sum, 32)
+            }
+        }
     }
 
     /// @dev Signed values of `size` bytes each, at most 256 of them.

@@ -347,24 +347,32 @@ contract GasTest is Base {
         IFraudProofs.Contribution[] reveals;
     }
 
-    /// @dev The vector of sixteen sparse updates of the reference model, on the real ledger: its nodes join a pool with its
-    /// outer rule and reveal what it says.
+    /// @dev The vectors of sixteen updates, on the real ledger: their nodes join a pool with their outer rule and reveal what
+    /// they say.
     function test_Proof() public {
-        Step memory s = _sixteenUpdates();
+        _prove("sixteen sparse updates of the reference model", "prove outer step, 16 sparse updates");
+    }
+
+    function test_ProofOfTransforms() public {
+        _prove("sixteen dct updates", "prove outer step, 16 dct updates");
+    }
+
+    function _prove(string memory vector, string memory operation) private {
+        Step memory s = _stepNamed(vector);
         for (uint256 i; i < 2; ++i) {
             _playStep(s);
             s.leaf.poolId = pool;
             s.leaf.round = 0;
             vm.prank(STRANGER);
             proofs.proveOuterStep(s.leaf, s.reveals, new address[](0));
-            _record("prove outer step, 16 sparse updates", i == 1);
+            _record(operation, i == 1);
             assertEq(ledger.resultRoot(pool, 0), bytes32(0));
         }
     }
 
-    function _sixteenUpdates() private view returns (Step memory s) {
+    function _stepNamed(string memory what) private view returns (Step memory s) {
         string memory json = vm.readFile("tests/vectors/fraud.json");
-        bytes32 wanted = keccak256("sixteen sparse updates of the reference model");
+        bytes32 wanted = keccak256(bytes(what));
         uint256 i;
         string memory key = ".steps[0].";
         while (keccak256(bytes(vm.parseJsonString(json, string.concat(key, "what")))) != wanted) {

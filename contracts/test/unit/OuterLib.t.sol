@@ -296,7 +296,7 @@ contract OuterLibTest is Base {
         bytes memory expected =
             VmBytes(address(vm)).parseJsonBytes(vm.readFile("tests/vectors/outer.json"), ".dct_cosines");
         assertEq(keccak256(DctLib.COSINES), keccak256(expected));
-        assertEq(expected.length, 128);
+        assertEq(expected.length, 512);
     }
 
     function _binomial(uint256 n, uint256 k) private pure returns (uint256 count) {
@@ -307,14 +307,10 @@ contract OuterLibTest is Base {
         }
     }
 
-    /// @dev cos((2x + 1) u pi / 128), turned into the first quarter of the circle.
+    /// @dev cos((2x + 1) u pi / 128) of the table.
     function _basis(bytes memory cosines, uint256 u, uint256 x) private pure returns (int256) {
-        uint256 turn = (2 * x + 1) * u % 256;
-        if (turn > 128) turn = 256 - turn;
-        bool minus = turn > 64;
-        if (minus) turn = 128 - turn;
-        int256 cosine = int256(256 * uint256(uint8(cosines[2 * turn])) + uint8(cosines[2 * turn + 1]));
-        return minus ? -cosine : cosine;
+        uint256 angle = (2 * x + 1) * u % 256;
+        return _int(cosines, 2 * angle, 2);
     }
 
     /// @dev A chunk of `values` values with random sets of `k` coefficients and random signs.
