@@ -178,6 +178,7 @@ contract OuterLibTest is Base {
         }
     }
 
+    /// forge-config: default.fuzz.runs = 64
     function testFuzz_SignLeaf(uint256 seed, uint24 lr, uint16 width) public view {
         OuterRule memory rule;
         (rule.rule, rule.lr) = (2, lr);
