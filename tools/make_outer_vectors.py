@@ -93,14 +93,22 @@ def malformed() -> list[dict]:
 
 
 def dct_malformed() -> list[dict]:
-    def file(what: str, code: int, blocks: list[tuple[int, int]], k: int, n: int, padding: str = "0") -> dict:
+    def file(
+        what: str,
+        code: int,
+        blocks: list[tuple[int, int]],
+        k: int,
+        n: int,
+        padding: str = "0",
+        max_step: int = 1 << 22,
+    ) -> dict:
         """Blocks of (rank, signs)."""
         width = (math.comb(64, k) - 1).bit_length()
         bits = f"{code:016b}" + "".join(f"{rank:0{width}b}{signs:0{k}b}" for rank, signs in blocks)
         bits += padding * (-len(bits) % 8)
         body = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
         head = struct.pack(">4sBBHQ", b"PIUP", 1, 4, k, n)
-        codec = {"name": "dct-topk", "k": k, "max_step": 1 << 22}
+        codec = {"name": "dct-topk", "k": k, "max_step": max_step}
         return {"what": what, "codec": codec, "n": n, "file": (head + body).hex()}
 
     step, sets = reference.code_of(100), math.comb(64, 4)
@@ -112,6 +120,7 @@ def dct_malformed() -> list[dict]:
         file("zeros with a sign", 0, [(0, 0), (0, 1)], 4, 65),
         file("step in the wrong form", 100 << 5 | 1, [(0, 0)], 4, 64),
         file("step above the limit", reference.code_of(1 << 23), [(0, 0)], 4, 64),
+        file("step above an eighth of int32", 1024 << 5 | 18, [(0, 0)], 4, 64, max_step=1 << 31),
         file("a transform too many", step, [(0, 0), (0, 0)], 4, 64),
         file("a transform too few", step, [(0, 0)], 4, 65),
     ]

@@ -119,7 +119,7 @@ class InnerSpec(Model):
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """`sgd`: plain, without momentum. With one step per round and `dct-topk` the error feedback is DeMo's
-    momentum, `codec.beta` its decay; the betas and eps are AdamW's alone."""
+    momentum, `codec.beta` its decay. Betas and eps are AdamW's alone; weight decay is part of the update."""
     steps: int = Field(default=20, ge=1, le=100_000)
     batch: int = Field(default=16, ge=1, le=65536)
     sequence: int = Field(default=64, ge=32, le=1 << 20)

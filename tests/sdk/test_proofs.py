@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pi_sdk import Client, ContractError, Phase, PoolParams, RunSpec
 from pi_sdk.proofs import NO_PROGRESS
-from pi_sdk.types import CodecSpec, GptSpec
+from pi_sdk.types import CodecSpec, GptSpec, OuterSpec
 from pi_train import fraud
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.outer import Checkpoint, outer_step
@@ -39,8 +39,9 @@ class Round:
 
 def sealed_round(someone: Someone, codec: CodecSpec, false_norm: int = 0) -> Round:
     """Two workers reveal updates; the last one's norm is off by `false_norm`."""
+    outer = OuterSpec(rule="sign", lr=16777) if codec.name == "dct-topk" else OuterSpec()
     spec = run_spec(2).model_copy(
-        update={"model": MODEL, "codec": codec, "genesis_root": GENESIS.root().hex()}
+        update={"model": MODEL, "codec": codec, "outer": outer, "genesis_root": GENESIS.root().hex()}
     )
     creator = someone()
     params = PoolParams(orchestrator=creator.address or "", rounds=2, min_seats=0)

@@ -413,6 +413,17 @@ contract OuterLibTest is Base {
         assertEq(lib.isWellFormed(rule, 0, chunk), false);
     }
 
+    function test_DctStepsStayBelowAnEighthOfInt32() public view {
+        OuterRule memory rule = _rule(4, 4, 64);
+        rule.maxStep = 1 << 31;
+        bytes memory chunk = new bytes(5);
+        _put(chunk, 0, 16, 2047 << 5 | 17);
+        assertTrue(lib.isWellFormed(rule, 0, chunk), "the largest");
+        chunk = new bytes(5);
+        _put(chunk, 0, 16, 1024 << 5 | 18);
+        assertEq(lib.isWellFormed(rule, 0, chunk), false);
+    }
+
     function test_DctChunkOfZeros() public view {
         OuterRule memory rule = _rule(4, 4, 100);
         bytes memory chunk = new bytes(2 + 6);
