@@ -17,7 +17,14 @@ PACKAGES = {
     "pi_worker": "worker",
     "pi_validator": "worker",
 }
-NUMPY_ONLY = {"pi_train.codecs", "pi_train.outer", "pi_train.layout", "pi_train.fixed", "pi_train.fraud"}
+NUMPY_ONLY = {
+    "pi_train.checkpoint_file",
+    "pi_train.codecs",
+    "pi_train.fixed",
+    "pi_train.fraud",
+    "pi_train.layout",
+    "pi_train.outer",
+}
 """The part of pi_train that the orchestrator may use."""
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         Verdict,
         VerdictRoundInfo,
     )
-    from .store import HttpStore, LocalStore, MultiStore, Store
+    from .store import HttpStore, LocalStore, MultiStore, S3Store, Store
     from .types import (
         CaseStatus,
         Invite,
@@ -78,7 +78,7 @@ _HOMES = {
         local_deployment""",
     "results": """BudgetInfo CaseInfo Event ExitState MemberInfo PoolInfo Receipt RecordInfo RoundInfo
         SeatInfo StakeAccount Verdict VerdictRoundInfo""",
-    "store": "HttpStore LocalStore MultiStore Store",
+    "store": "HttpStore LocalStore MultiStore S3Store Store",
     "types": "CaseStatus Invite Outcome OuterRule Phase PoolParams RecordStatus Reveal RunSpec",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -121,6 +121,7 @@ __all__ = [  # noqa: F822 - loaded by __getattr__; tests/sdk/test_package.py com
     "Reveal",
     "RoundInfo",
     "RunSpec",
+    "S3Store",
     "SeatInfo",
     "SpecMismatch",
     "StakeAccount",

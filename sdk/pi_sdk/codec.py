@@ -67,6 +67,25 @@ def _parents(nodes: list[bytes], level: int) -> list[bytes]:
     ]
 
 
+def merkle_level(leaves: Iterable[bytes | memoryview], height: int) -> list[bytes]:
+    """The nodes that stand `height` levels above the leaves, each over 2^height of them; the last one over
+    what is left, and padding. They lead to the root by `merkle_top` where there are more leaves than one node
+    covers."""
+    nodes = [leaf_hash(leaf) for leaf in leaves]
+    for level in range(height):
+        nodes = _parents(nodes, level)
+    return nodes
+
+
+def merkle_top(nodes: Sequence[bytes], height: int) -> bytes:
+    """The root over the two or more nodes of `merkle_level`."""
+    row, level = list(nodes), height
+    while len(row) > 1:
+        row = _parents(row, level)
+        level += 1
+    return row[0]
+
+
 def merkle_root(leaves: Iterable[bytes | memoryview]) -> bytes:
     """Root over leaves (raw bytes). The root of no leaves is 32 zero bytes."""
     nodes = [leaf_hash(leaf) for leaf in leaves]

@@ -48,6 +48,11 @@ def checkpoint_bytes(n: int, has_momentum: bool) -> int:
     return _HEADER.size + n * (12 if has_momentum else 4)
 
 
+def checkpoint_head(n: int, has_momentum: bool) -> bytes:
+    """The first 16 bytes of a checkpoint file of n parameters."""
+    return _HEADER.pack(b"PICK", 1, has_momentum, 0, n)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Global parameters: `theta` int32[n] in fixed point, and int64[n] momentum if the outer rule has one."""
@@ -71,18 +76,18 @@ class Checkpoint:
                 yield data[at : at + width]
 
     def to_bytes(self) -> bytes:
-        head = _HEADER.pack(b"PICK", 1, self.momentum is not None, 0, len(self.theta))
+        head = checkpoint_head(len(self.theta), self.momentum is not None)
         body = self.theta.astype("<i4").tobytes()
         return head + body if self.momentum is None else head + body + self.momentum.astype("<i8").tobytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes, n: int, has_momentum: bool) -> "Checkpoint":
+    def from_bytes(cls, data: bytes | memoryview, n: int, has_momentum: bool) -> "Checkpoint":
         """Parses a file of that shape; the arrays are read-only. `MalformedArtifact`."""
         if len(data) != checkpoint_bytes(n, has_momentum):
             raise MalformedArtifact(
                 f"checkpoint has {len(data)} bytes, expected {checkpoint_bytes(n, has_momentum)}"
             )
-        if data[: _HEADER.size] != _HEADER.pack(b"PICK", 1, has_momentum, 0, n):
+        if data[: _HEADER.size] != checkpoint_head(n, has_momentum):
             raise MalformedArtifact("checkpoint header does not fit the RunSpec")
         theta = np.frombuffer(data, "<i4", n, _HEADER.size)
         if not has_momentum:

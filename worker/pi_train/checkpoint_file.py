@@ -1,0 +1,99 @@
+"""Checkpoint files without reading them whole: part by part while they are fetched, mapped once they are
+here. Numpy only, no network: whoever fetches asks `CheckpointParts` what to ask for, and whether it is right.
+
+The root that is on chain is that of a tree, so one level of the tree can be checked before any data, and each
+part of the file against its node. A part is the subtree of 1,024 leaves, 262,144 values: 1 MiB of theta and,
+with momentum, the 2 MiB further on that belong to the same values. Its level has 32 bytes per part: 72e9
+values are 274,659 parts, 8.8 MB.
+"""
+
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pi_sdk.codec import merkle_level, merkle_top
+from pi_sdk.errors import MalformedArtifact
+
+from .outer import Checkpoint, checkpoint_bytes, checkpoint_head
+
+_HEIGHT = 10
+_VALUES = 256 << _HEIGHT
+
+
+class CheckpointParts:
+    """The parts of the checkpoint of n values whose root is `root`, as `pi_sdk.store.Parts`."""
+
+    def __init__(self, root: bytes, n: int, has_momentum: bool):
+        self.size = checkpoint_bytes(n, has_momentum)
+        self.head = checkpoint_head(n, has_momentum)
+        self._root, self._n, self._has_momentum = root, n, has_momentum
+        self._nodes: list[bytes] = []
+        self.list_bytes = 32 * len(self) if len(self) > 1 else 0
+
+    def __len__(self) -> int:
+        return -(-self._n // _VALUES)
+
+    def load(self, listed: bytes) -> bool:
+        """Takes the level of the tree, 32 bytes per part; nothing where there is one part. False when it does
+        not lead to the root."""
+        if len(listed) != self.list_bytes:
+            return False
+        nodes = [listed[i : i + 32] for i in range(0, len(listed), 32)]
+        if nodes and merkle_top(nodes, _HEIGHT) != self._root:
+            return False
+        self._nodes = nodes
+        return True
+
+    def ranges(self, i: int) -> list[tuple[int, int]]:
+        """Bytes [start, stop) of part i's theta, and of its momentum."""
+        first, last = i * _VALUES, min((i + 1) * _VALUES, self._n)
+        theta = len(self.head)
+        found = [(theta + 4 * first, theta + 4 * last)]
+        if self._has_momentum:
+            momentum = theta + 4 * self._n
+            found.append((momentum + 8 * first, momentum + 8 * last))
+        return found
+
+    def check(self, i: int, pieces: Sequence[bytes]) -> bool:
+        """Whether these bytes are part i."""
+        theta = np.frombuffer(pieces[0], "<i4")
+        part = Checkpoint(theta, np.frombuffer(pieces[1], "<i8") if self._has_momentum else None)
+        if not self._nodes:
+            return part.root() == self._root
+        return merkle_level(part.leaves(), _HEIGHT) == [self._nodes[i]]
+
+
+def part_hashes(path: Path) -> bytes | None:
+    """What `CheckpointParts.load` takes, of a checkpoint file. None for another file, and for one of a single
+    part. The file's values are not judged."""
+    with path.open("rb") as file:
+        head, size = file.read(16), os.fstat(file.fileno()).st_size
+    if len(head) < 16:
+        return None
+    n, has_momentum = int.from_bytes(head[8:]), head[5] == 1
+    if head != checkpoint_head(n, has_momentum) or size != checkpoint_bytes(n, has_momentum) or n <= _VALUES:
+        return None
+    return b"".join(merkle_level(_mapped(path, n, has_momentum).leaves(), _HEIGHT))
+
+
+def map_checkpoint(path: Path, n: int, has_momentum: bool) -> Checkpoint:
+    """The checkpoint in a file, whose pages are read when they are needed. The file may be deleted, but not
+    changed, while it is in use. `MalformedArtifact`, as `Checkpoint.from_bytes`."""
+    if path.stat().st_size != checkpoint_bytes(n, has_momentum):
+        raise MalformedArtifact(
+            f"checkpoint has {path.stat().st_size} bytes, expected {checkpoint_bytes(n, has_momentum)}"
+        )
+    return Checkpoint.from_bytes(_view(path), n, has_momentum)
+
+
+def _view(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _mapped(path: Path, n: int, has_momentum: bool) -> Checkpoint:
+    data, theta = _view(path), len(checkpoint_head(n, has_momentum))
+    momentum = np.frombuffer(data, "<i8", n, theta + 4 * n) if has_momentum else None
+    return Checkpoint(np.frombuffer(data, "<i4", n, theta), momentum)
