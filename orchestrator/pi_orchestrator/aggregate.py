@@ -9,9 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
-from pi_sdk import BlobNotFound, BlobTooLarge, MalformedArtifact, PoolParams, RunSpec, StoreError
-from pi_sdk.codec import Trace, sha256
+from pi_sdk import (
+    BlobNotFound,
+    BlobTooLarge,
+    HttpStore,
+    MalformedArtifact,
+    PoolParams,
+    RunSpec,
+    StoreError,
+    UsageError,
+)
+from pi_sdk.codec import Trace
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
@@ -225,18 +233,11 @@ def _download(base: str, name: str, size: int, deadline: float) -> bytes | None:
     The URL is a stranger's: only http(s), only this one path, no redirects, bounded in bytes and in time,
     and what comes back goes nowhere unless it is the file that was asked for.
     """
-    if not base.startswith(("http://", "https://")) or len(base) > 512 or time.monotonic() > deadline:
+    left = deadline - time.monotonic()
+    if len(base) > 512 or left <= 0:
         return None
-    url, headers = f"{base.rstrip('/')}/blobs/{name}", {"accept-encoding": "identity"}
     try:
-        with httpx.stream("GET", url, headers=headers, timeout=2.0, follow_redirects=False) as response:
-            if response.status_code != 200:
-                return None
-            data = bytearray()
-            for chunk in response.iter_raw(1 << 16):
-                data += chunk
-                if len(data) > size or time.monotonic() > deadline:
-                    return None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        with HttpStore(base, tries=1, deadline=left) as store:
+            return store.get(name, size)
+    except (StoreError, UsageError):
         return None
-    return bytes(data) if sha256(data).hex() == name else None

@@ -1,8 +1,11 @@
 """The HTTP API: the store that workers and validators use, and what people want to know about the pools.
 
     GET /health                             who this is, its pools, limits and retention
-    GET /blobs/{sha256}                     the bytes; HEAD asks whether they are there
+    GET /blobs/{sha256}                     the bytes, or one range of them; HEAD asks whether they are there
+    GET /blobs/{sha256}.tree                a checkpoint's part hashes: see pi_train/checkpoint_file.py
     PUT /blobs/{sha256}?pool=&kind=&round=  see `_Uploads`
+    POST /blobs/{sha256}/presigned?pool=&kind=&round=&size=
+                                            an upload to the bucket: see `_Uploads.presign`
     GET /pools, /pools/{id}                 see `view.py`
 
 Every error is {"error": "..."} with a fitting status. An upload is judged by its headers before a byte of
@@ -25,6 +28,8 @@ from eth_utils.address import to_checksum_address
 from eth_utils.exceptions import ValidationError
 from pi_sdk.codec import upload_message
 from pi_sdk.errors import BlobCorrupt, ChainError, StoreError
+from pi_sdk.store import S3Store
+from pi_sdk.store.base import TREE
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -37,6 +42,7 @@ from .state import evidence_over
 from .view import pool_view
 
 _NAME = re.compile(r"[0-9a-f]{64}")
+_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}")
@@ -46,6 +52,7 @@ _WRITE = 1 << 20  # bytes per write to disk
 _IDLE_SECONDS = 20.0  # longest pause inside an upload
 _SLOWEST = 64 << 10  # bytes per second, averaged over an upload, below which it is given up
 _UPLOADS = 8  # at once per address
+_PRESIGNED_SECONDS = 600
 _LINGER_SECONDS, _LINGER_BYTES = (
     2.0,
     16 << 20,
@@ -65,9 +72,16 @@ class Limits:
     keep: int
 
 
-def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, limits: Limits) -> Starlette:
-    """The ASGI application. `address` is the orchestrator's."""
-    uploads = _Uploads(service, blobs, chain_id, limits)
+def create_app(
+    service: Service,
+    blobs: BlobStore,
+    chain_id: int,
+    address: str,
+    limits: Limits,
+    bucket: S3Store | None = None,
+) -> Starlette:
+    """The ASGI application. `address` is the orchestrator's, `bucket` where its artifacts are copied to."""
+    uploads = _Uploads(service, blobs, chain_id, limits, bucket)
 
     async def health(request: Request) -> Response:
         return JSONResponse(
@@ -77,6 +91,7 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
                 "orchestrator": address,
                 "pools": sorted(service.state.pools),
                 "block": service.head.block,
+                "mirrors": [bucket.url] if bucket else [],
                 "limits": {"max_blob_bytes": limits.max_blob, "quota_bytes": limits.quota},
                 "retention": {
                     "evidence": f"until its round is final and has no open case, plus {EVIDENCE_MARGIN} s",
@@ -86,17 +101,25 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
         )
 
     async def get_blob(request: Request) -> Response:
-        name = _blob_name(request)
         try:
-            file = await asyncio.to_thread(blobs.path(name).open, "rb")
+            file = await asyncio.to_thread(_open, blobs, request.path_params["name"])
         except FileNotFoundError:
             raise HTTPException(404, "no such blob") from None
         size = os.fstat(file.fileno()).st_size
-        headers = {"content-length": str(size), "content-type": "application/octet-stream"}
+        headers = {"content-type": "application/octet-stream", "accept-ranges": "bytes"}
         if request.method == "HEAD":
             file.close()
-            return Response(headers=headers)
-        return StreamingResponse(_read(file), headers=headers)
+            return Response(headers=headers | {"content-length": str(size)})
+        try:
+            asked = _range(request.headers.get("range", ""), size)
+        except HTTPException:
+            file.close()
+            raise
+        start, stop = asked or (0, size)
+        headers["content-length"] = str(stop - start)
+        if asked:
+            headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+        return StreamingResponse(_read(file, start, stop), 206 if asked else 200, headers)
 
     async def pools(request: Request) -> Response:
         state, now = service.state, service.head.time
@@ -119,6 +142,7 @@ def create_app(service: Service, blobs: BlobStore, chain_id: int, address: str, 
             Route("/health", health),
             Route("/blobs/{name}", get_blob, methods=["GET"]),
             Route("/blobs/{name}", uploads.put, methods=["PUT"]),
+            Route("/blobs/{name}/presigned", uploads.presign, methods=["POST"]),
             Route("/pools", pools),
             Route("/pools/{id}", pool),
         ],
@@ -141,9 +165,38 @@ async def _our_fault(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "internal error"}, 500)
 
 
-def _read(file: BinaryIO) -> Iterator[bytes]:
+def _open(blobs: BlobStore, key: str) -> BinaryIO:
+    """A blob's file, or that of its part hashes. `FileNotFoundError`."""
+    name = key.removesuffix(TREE)
+    if not _NAME.fullmatch(name):
+        raise HTTPException(400, "a blob is named by its sha256, 64 lower-case hex digits")
+    path = blobs.path(name) if key == name else blobs.tree(name)
+    if path is None:
+        raise FileNotFoundError
+    return path.open("rb")
+
+
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """[start, stop) of a single range that a GET asks for; None where it asks for the whole, or in a form
+    that may be ignored (RFC 9110, 14.2). 416 where it lies beyond the end."""
+    found = _RANGE.fullmatch(header)
+    if found is None or found[0] == "bytes=-":
+        return None
+    first, last = found[1], found[2]
+    if first and last and int(first) > int(last):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    if start >= stop:
+        raise HTTPException(416, f"the blob has {size} bytes", headers={"content-range": f"bytes */{size}"})
+    return start, stop
+
+
+def _read(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
     with file:
-        while chunk := file.read(_WRITE):
+        file.seek(start)
+        while start < stop and (chunk := file.read(min(_WRITE, stop - start))):
+            start += len(chunk)
             yield chunk
 
 
@@ -164,8 +217,11 @@ class _Uploads:
     chain is out of reach, 507 disk full.
     """
 
-    def __init__(self, service: Service, blobs: BlobStore, chain_id: int, limits: Limits):
+    def __init__(
+        self, service: Service, blobs: BlobStore, chain_id: int, limits: Limits, bucket: S3Store | None
+    ):
         self._service, self._blobs, self._chain_id, self._limits = service, blobs, chain_id, limits
+        self._bucket = bucket
         self._running: dict[str, int] = {}
         self._lookup = asyncio.Lock()
         self._lookups_waiting = 0
@@ -178,6 +234,30 @@ class _Uploads:
             await _linger(request)
             raise
         return JSONResponse({"created": created}, 201 if created else 200)
+
+    async def presign(self, request: Request) -> Response:
+        """Who may upload an artifact here may do so to the bucket: a URL that takes these bytes, once they
+        are counted, the headers that belong to it, and the location to announce. Refusals as above; 404
+        without a bucket.
+        """
+        name, reason_parts, size = _blob_name(request), _query(request), request.query_params.get("size", "")
+        if self._bucket is None:
+            raise HTTPException(404, "no bucket belongs to this store")
+        if not _NUMBER.fullmatch(size) or reason_parts[1] != "artifact":
+            raise HTTPException(400, "size must be a number, and kind artifact")
+        if int(size) > self._limits.max_blob:
+            raise HTTPException(413, f"a blob has at most {self._limits.max_blob} bytes")
+        reason = Reason(
+            *reason_parts, await asyncio.to_thread(self._authenticate, request, name, *reason_parts)
+        )
+        await self._authorize(reason)
+        try:
+            await asyncio.to_thread(self._blobs.reserve, name, int(size), reason, self._limits.quota)
+        except OverQuota as error:
+            raise HTTPException(413, str(error)) from None
+        url, headers = self._bucket.presigned_put(name, int(size), _PRESIGNED_SECONDS)
+        said = {"url": url, "headers": headers, "location": self._bucket.url, "expires": _PRESIGNED_SECONDS}
+        return JSONResponse(said, 201)
 
     async def _put(self, request: Request) -> bool:
         name = _blob_name(request)

@@ -17,6 +17,7 @@ from typing import Self
 
 from pi_sdk.errors import BlobCorrupt, StoreError
 from pi_sdk.store import LocalStore
+from pi_train.checkpoint_file import part_hashes
 
 from .db import Database
 
@@ -48,6 +49,7 @@ class BlobStore:
         self._files = LocalStore(root)
         self._db = db
         self._lock = threading.Lock()
+        self._hashing = threading.Lock()
         self._arriving: Counter[tuple[int, str, str]] = Counter()
         self._incoming = root / ".incoming"
         shutil.rmtree(self._incoming, ignore_errors=True)
@@ -68,12 +70,48 @@ class BlobStore:
     def path(self, name: str) -> Path:
         return self._files.path_of(name)
 
+    def tree(self, name: str) -> Path | None:
+        """The file of a checkpoint's part hashes, made when it is first asked for; None where the blob is not
+        here, or not one of several parts.
+        """
+        path, tree = self.path(name), self._files.tree_path(name)
+        if not path.is_file():
+            return None
+        with self._hashing:  # one at a time: hashing is what a stranger could make us do
+            if not tree.exists():
+                hashes = part_hashes(path)
+                if hashes is None:
+                    return None
+                handle, temporary = tempfile.mkstemp(dir=self._incoming)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashes)
+                os.replace(temporary, tree)
+        return tree
+
     def put(self, data: bytes, pool: int, owner: str) -> str:
         """Stores an artifact of our own, outside all quotas; its name."""
         with self._lock:
             name = self._files.put(data)
             self._db.add_blob(name, pool, "artifact", 0, owner, len(data))
         return name
+
+    def artifacts(self) -> set[str]:
+        """Names of what is kept for a pool's whole time, here or in the bucket."""
+        return self._db.artifacts()
+
+    def reserve(self, name: str, size: int, reason: Reason, quota: int) -> None:
+        """Counts an upload that goes to the bucket instead of here. `OverQuota`."""
+        with self._lock:
+            if self._db.has_blob(name, reason.pool, reason.kind, reason.round, reason.owner):
+                return
+            self._check_quota(size, reason, quota)
+            self._db.add_blob(name, reason.pool, reason.kind, reason.round, reason.owner, size)
+
+    def _check_quota(self, size: int, reason: Reason, quota: int) -> None:
+        account = (reason.pool, reason.owner, reason.kind)
+        used = self._db.stored_bytes(*account) + self._arriving[account]
+        if used + size > quota:
+            raise OverQuota(f"{used} of {quota} bytes are used by this address, {size} more do not fit")
 
     def knows(self, name: str, reason: Reason) -> bool:
         """Whether this very upload is here already."""
@@ -86,9 +124,7 @@ class BlobStore:
         """Sets room aside for an upload of `size` bytes. `OverQuota`, `DiskFull`."""
         account = (reason.pool, reason.owner, reason.kind)
         with self._lock:
-            used = self._db.stored_bytes(*account) + self._arriving[account]
-            if used + size > quota:
-                raise OverQuota(f"{used} of {quota} bytes are used by this address, {size} more do not fit")
+            self._check_quota(size, reason, quota)
             if shutil.disk_usage(self._incoming).free < sum(self._arriving.values()) + size + _DISK_RESERVE:
                 raise DiskFull("the store's disk is full")
             self._arriving[account] += size
@@ -101,6 +137,7 @@ class BlobStore:
         with self._lock:
             for name in self._db.drop_blobs(pool, kind, round_):
                 self.path(name).unlink(missing_ok=True)
+                self._files.tree_path(name).unlink(missing_ok=True)
 
     def _finish(self, incoming: "Incoming", temporary: str) -> bool:
         reason, target = incoming.reason, self.path(incoming.name)

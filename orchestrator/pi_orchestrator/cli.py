@@ -55,6 +55,13 @@ def cli() -> None:
     help="Seconds that a pool's artifacts stay after its last round is final. "
     "Evidence goes a minute after its round is final and no case about it is open.",
 )
+@click.option(
+    "--s3",
+    metavar="URL",
+    help="Bucket that artifacts are also copied to, as https://endpoint/bucket/prefix, readable by everybody."
+    " It is announced, and workers upload their updates there too, by URLs that this program signs."
+    " [env: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION]",
+)
 @click.option("--cheat", type=click.Choice(["wrong-close"]), hidden=True)
 @verbose_option
 def serve(
@@ -68,6 +75,7 @@ def serve(
     max_blob: int,
     quota: int,
     keep: int,
+    s3: str | None,
     cheat: str | None,
 ) -> None:
     """Run the round scheduler and the store, on one port, until Ctrl-C.
@@ -78,14 +86,15 @@ def serve(
     # For research on the votes there is also --cheat wrong-close: see cheats.py.
     key = chosen_account(account, private_key, network)
 
-    from pi_sdk import Client
+    from pi_sdk import Client, S3Store
 
     from .api import Limits
     from .cheats import wrong_close
     from .serve import serve
 
     with Client(network, key, rpc_url=rpc_url) as client:
-        serve(client, home, host, port, Limits(max_blob, quota, keep), wrong_close if cheat else None)
+        bucket = S3Store(s3) if s3 else None
+        serve(client, home, host, port, Limits(max_blob, quota, keep), wrong_close if cheat else None, bucket)
 
 
 def main() -> None:

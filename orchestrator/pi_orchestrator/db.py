@@ -108,6 +108,10 @@ class Database:
         sql = "SELECT COALESCE(SUM(size), 0) FROM blobs WHERE pool=? AND owner=? AND kind=?"
         return self._run(sql, pool, owner, kind)[0][0]
 
+    def artifacts(self) -> set[str]:
+        """Names of all artifacts."""
+        return {name for (name,) in self._run("SELECT DISTINCT sha256 FROM blobs WHERE kind='artifact'")}
+
     def evidence_rounds(self) -> list[tuple[int, int]]:
         """(pool, round) pairs that have evidence."""
         return self._run("SELECT DISTINCT pool, round FROM blobs WHERE kind='evidence'")

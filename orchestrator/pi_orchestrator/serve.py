@@ -13,6 +13,7 @@ import uvicorn
 from pi_sdk import Client, PiError
 from pi_sdk.accounts import only_one
 from pi_sdk.eventlog import EventLog
+from pi_sdk.store import S3Store
 from starlette.applications import Starlette
 
 from .aggregate import Falsify
@@ -20,6 +21,7 @@ from .api import Limits, create_app
 from .blobs import BlobStore
 from .db import Database
 from .jobs import Jobs
+from .mirror import Mirror
 from .service import Service
 
 log = logging.getLogger("pi_orchestrator")
@@ -28,10 +30,16 @@ _CONNECTIONS = 512
 
 
 def serve(
-    client: Client, home: Path, host: str, port: int, limits: Limits, falsify: Falsify | None = None
+    client: Client,
+    home: Path,
+    host: str,
+    port: int,
+    limits: Limits,
+    falsify: Falsify | None = None,
+    bucket: S3Store | None = None,
 ) -> None:
     """Runs until SIGINT or SIGTERM. `PiError` when the port is taken, the home in use or the contracts
-    absent. `falsify`: see `cheats.py`.
+    absent. `falsify`: see `cheats.py`. `bucket`: where artifacts are copied to.
     """
     assert client.address is not None
     if not client.deployed():
@@ -41,14 +49,19 @@ def serve(
         blobs = BlobStore(home / "blobs", db)
         service = Service(client, db, blobs, events, limits.keep, falsify)
         jobs = Jobs(service, client.poll)
-        app = create_app(service, blobs, client.chain_id, client.address, limits)
+        app = create_app(service, blobs, client.chain_id, client.address, limits, bucket)
+        mirror = Mirror(blobs, bucket) if bucket else None
         jobs.start()
+        if mirror:
+            mirror.start()
         log.info("serving %s on http://%s:%d", client.address, *listener.getsockname()[:2])
         try:
             _run_server(app, listener)
         finally:
             client.close()  # a job that waits for a lost node gives up
             jobs.stop()
+            if mirror:
+                mirror.stop()
             db.close()
             log.info("stopped")
 
