@@ -83,6 +83,14 @@ def home_option(program: str) -> Decorator:
     )
 
 
+mirror_option = click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL",
+    help="Further place to download checkpoints and data from, beside the pool's store: another"
+    " orchestrator, or a copy of its blobs. May be repeated.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on stdout; never asks anything."
 )

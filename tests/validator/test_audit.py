@@ -143,7 +143,7 @@ def replay(trained, tmp_path_factory):
 @pytest.fixture
 def bench(trained, replay, remote, tmp_path, stop):
     chain_store = LocalStore(trained.folder / "store")
-    checkpoints = Checkpoints(tmp_path / "checkpoints", chain_store.get, 1 << 24, stop)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", chain_store, trained.spec, stop)
     checkpoints.note(trained.reveal.start_root, trained.spec.genesis_file)
     with EventLog(tmp_path / "home") as events:
         yield Bench(

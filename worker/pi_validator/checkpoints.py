@@ -1,10 +1,10 @@
 """The checkpoints that audits start from: which file holds which on-chain root, and their download in the
 background.
 
-A file is fetched by its sha256, which is in the same event as the root. That its contents have that root is
-checked by the replay process before anything is judged from it (`replay_child.Replayer.checkpoint`). A root
-that votes put in the place of a posted one has no file: it is recomputed from the round before
-(`recompute`).
+A file is fetched by its sha256, which is in the same event as the root, and checked part by part against the
+root. That its contents have that root is checked by the replay process again before anything is judged from
+it (`replay_child.Replayer.checkpoint`). A root that votes put in the place of a posted one has no file: it is
+recomputed from the round before (`recompute`).
 """
 
 import logging
@@ -16,9 +16,10 @@ from pathlib import Path
 from pi_sdk.errors import BlobNotFound, MalformedArtifact, StoreError, UsageError
 from pi_sdk.store import LocalStore, Store
 from pi_sdk.types import RunSpec
+from pi_train.checkpoint_file import CheckpointParts
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.layout import parameter_count
-from pi_train.outer import Checkpoint, outer_step
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 
 from .evidence import Slot, announced_stores
 
@@ -29,9 +30,10 @@ RETRY_SECONDS = 1.0
 class Checkpoints:
     """Files by root, in one folder each under `folder`, so that a folder can be dropped whole."""
 
-    def __init__(self, folder: Path, get: Callable[[str, int], bytes], size: int, stop: threading.Event):
-        """`get(sha256, max_bytes)` reads the pool's store; `size` is a checkpoint file's size in bytes."""
-        self.folder, self._get, self._size, self._stop = folder, get, size, stop
+    def __init__(self, folder: Path, store: Store, spec: RunSpec, stop: threading.Event):
+        self.folder, self._store, self._stop = folder, store, stop
+        self._shape = parameter_count(spec.model), spec.outer.rule == "nesterov"
+        self._fetching = threading.Lock()
         self._files: dict[bytes, str] = {}
         self._recipes: dict[bytes, Callable[[], bytes]] = {}
         self._wanted: set[bytes] = set()
@@ -47,8 +49,7 @@ class Checkpoints:
     def read(self, root: bytes) -> bytes:
         """The file of a checkpoint. `StoreError`."""
         if root in self._files:
-            file, local = self._files[root], LocalStore(self.folder / root.hex())
-            return local.get(file, self._size) if local.has(file) else self._get(file, self._size)
+            return self._bring(root).get(self._files[root], checkpoint_bytes(*self._shape))
         if root in self._recipes:
             return self._recipes[root]()
         raise BlobNotFound(f"no file is known for checkpoint {root.hex()}")
@@ -68,14 +69,27 @@ class Checkpoints:
         for folder in self.folder.glob("*"):
             root = bytes.fromhex(folder.name)
             if root not in roots:
-                shutil.rmtree(folder)
+                # a download under way may put a file back, which goes at the next call
+                shutil.rmtree(folder, ignore_errors=True)
                 self._wanted.discard(root)
+
+    def _bring(self, root: bytes) -> LocalStore:
+        """The store that a checkpoint's file is in, once it is. `StoreError`."""
+        file, local = self._files[root], LocalStore(self.folder / root.hex())
+        with self._fetching:
+            if not local.has(file):
+                parts = CheckpointParts(root, *self._shape)
+                self._store.fetch(file, local.path_of(file), parts.size, parts)
+        return local
 
     def _fetch(self, root: bytes) -> None:
         warned = False
         while not self._stop.is_set():
             try:
-                self._files[root] = LocalStore(self.folder / root.hex()).put(self.read(root))
+                if root in self._files:
+                    self._bring(root)
+                else:
+                    self._files[root] = LocalStore(self.folder / root.hex()).put(self.read(root))
                 return
             except (StoreError, MalformedArtifact) as error:
                 if not warned:

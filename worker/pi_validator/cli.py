@@ -12,6 +12,7 @@ from pi_sdk.options import (
     account_options,
     home_option,
     json_option,
+    mirror_option,
     network_options,
     node_options,
     verbose_option,
@@ -59,6 +60,7 @@ def cli(ctx: click.Context) -> None:
 @cli.command()
 @seat_options
 @click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
+@mirror_option
 @click.option("--evaluate", is_flag=True, help="Also measure the held-out loss of every checkpoint.")
 @click.option(
     "--replay-memory",
@@ -67,7 +69,7 @@ def cli(ctx: click.Context) -> None:
     show_default=True,
     help="Bytes that a replay may use beyond torch and the data.",
 )
-def run(faucet: bool, evaluate: bool, replay_memory: int, **keys: Any) -> None:
+def run(faucet: bool, mirrors: tuple[str, ...], evaluate: bool, replay_memory: int, **keys: Any) -> None:
     """Take a seat and serve until the run is over and nothing is owed, or Ctrl-C.
 
     A case that it opened and that ended in an acquittal is taken to the next jury once, where its own replay
@@ -77,7 +79,14 @@ def run(faucet: bool, evaluate: bool, replay_memory: int, **keys: Any) -> None:
     with _seat(**keys) as seat:
         from .run import serve
 
-        done = serve(seat, home=keys["home"], faucet=faucet, evaluate=evaluate, replay_memory=replay_memory)
+        done = serve(
+            seat,
+            home=keys["home"],
+            mirrors=mirrors,
+            faucet=faucet,
+            evaluate=evaluate,
+            replay_memory=replay_memory,
+        )
         click.echo(
             f"the seat in pool {done.pool} is released: {done.verdicts} verdicts, {done.votes} votes,"
             f" {done.claimed / TOKEN:g} tokens claimed"

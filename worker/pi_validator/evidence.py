@@ -10,11 +10,12 @@ import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pi_sdk.codec import ZERO, Trace, audit_segments
-from pi_sdk.errors import BlobNotFound, BlobTooLarge, MalformedArtifact, PiError
+from pi_sdk.errors import BlobNotFound, BlobTooLarge, MalformedArtifact, PiError, UsageError
 from pi_sdk.store import HttpStore, LocalStore, Store
 from pi_sdk.types import Reveal, RunSpec
 from pi_train.codecs import max_update_bytes
@@ -42,10 +43,12 @@ class Slot:
 
 def announced_stores(locations: str) -> Sequence[HttpStore]:
     """The stores that a worker announced: the first few well-formed base URLs of its list."""
-    urls = [part.strip() for part in locations[:2048].split(",")]
-    return [
-        HttpStore(url, tries=1, deadline=60) for url in urls if re.fullmatch(r"https?://[!-~]{1,256}", url)
-    ][:MAX_LOCATIONS]
+    stores = []
+    for url in (part.strip() for part in locations[:2048].split(",")):
+        if re.fullmatch(r"https?://[!-~]{1,256}", url) and len(stores) < MAX_LOCATIONS:
+            with suppress(UsageError):  # it is none after all
+                stores.append(HttpStore(url, tries=1, deadline=60))
+    return stores
 
 
 class Evidence(threading.Thread):
@@ -107,7 +110,7 @@ class Evidence(threading.Thread):
             return True
         for store in [self.store, *self._elsewhere]:
             try:
-                self._local.put(store.get(sha256, size))
+                store.fetch(sha256, self._local.path_of(sha256), size)
                 self.absent -= {sha256}
                 return True
             except (BlobNotFound, BlobTooLarge):

@@ -1,7 +1,9 @@
 """Puts a validator together: rules and corpus, replay process, seat, duties; and takes it apart again."""
 
 import logging
+import shutil
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,10 @@ from pi_sdk.accounts import only_one
 from pi_sdk.errors import PiError
 from pi_sdk.eventlog import EventLog
 from pi_sdk.rules import load_rules
-from pi_sdk.store import HttpStore
+from pi_sdk.store import HttpStore, MultiStore, through_disk
 from pi_sdk.types import DeterminismClass, RunSpec
 from pi_train.data import load_corpus
 from pi_train.determinism import admitted
-from pi_train.layout import parameter_count
-from pi_train.outer import checkpoint_bytes
 
 from .agent import Agent
 from .audit import Bench, ReplayQueue
@@ -51,8 +51,11 @@ def _audit_class(spec: RunSpec) -> DeterminismClass:
     return max(admitted(spec), key=lambda cls: sum(bool(spec.limit(w.id, cls.id)) for w in spec.classes))
 
 
-def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory: int) -> Summary:
-    """Serves one seat until nothing needs it any more. `replay_memory` in bytes beyond torch and the corpus.
+def serve(
+    seat: Seat, *, home: Path, mirrors: Sequence[str], faucet: bool, evaluate: bool, replay_memory: int
+) -> Summary:
+    """Serves one seat until nothing needs it any more. `replay_memory` in bytes beyond torch and the corpus;
+    `mirrors` are URLs to download from beside the pool's store.
 
     Blocks; handles SIGINT (see `Agent.run`). Raises `PiError`s of the chain, the store, and of keys and
     money.
@@ -66,11 +69,16 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
 
         folder = home / f"pool-{pool_id}"
         store = stack.enter_context(HttpStore(pool.store_uri))
+        sources = MultiStore(
+            [store], [stack.enter_context(HttpStore(url)) for url in (*mirrors, *store.mirrors())]
+        )
         run_spec = folder / "run_spec.json"
-        spec, params = load_rules(chain, pool_id, store, run_spec)
+        spec, params = load_rules(chain, pool_id, sources, run_spec)
         cls = _audit_class(spec)
         log.info("run %r: %d rounds; auditing as class %s", spec.name, spec.rounds, cls.id)
-        load_corpus(spec.data, store.get, home / "corpus")
+        shards = home / "corpus" / "shards"
+        load_corpus(spec.data, through_disk(sources, shards), home / "corpus")
+        shutil.rmtree(shards, ignore_errors=True)  # they are in the corpus now
 
         events = stack.enter_context(EventLog(home))
         stop = threading.Event()
@@ -93,15 +101,12 @@ def serve(seat: Seat, *, home: Path, faucet: bool, evaluate: bool, replay_memory
         )
         log.info("seat %d of pool %d, from round %d on", info.index, pool_id, info.active_from)
 
-        n = parameter_count(spec.model)
         bench = Bench(
             spec=spec,
             cls=cls,
             node=node,
             store=store,
-            checkpoints=Checkpoints(
-                folder / "checkpoints", store.get, checkpoint_bytes(n, spec.outer.rule == "nesterov"), stop
-            ),
+            checkpoints=Checkpoints(folder / "checkpoints", sources, spec, stop),
             replay=replay,
             events=events,
             folder=folder / "evidence",

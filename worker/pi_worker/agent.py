@@ -7,10 +7,11 @@ restart could not find again.
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, WrongN
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.rules import load_rules
-from pi_sdk.store import HttpStore
+from pi_sdk.store import HttpStore, MultiStore, through_disk
 from pi_sdk.types import TOKEN, DeterminismClass, Invite, PoolParams, RunSpec
 from pi_train import determinism
 from pi_train.data import load_corpus
@@ -64,6 +65,7 @@ class Agent:
         invite: Invite | None,
         node_gas: int,
         faucet: bool,
+        mirrors: Sequence[HttpStore] = (),
     ):
         self.member = member
         self.chain = member.chain
@@ -77,6 +79,7 @@ class Agent:
         self.invite = invite
         self.node_gas = node_gas
         self.faucet = faucet
+        self.mirrors = mirrors
         self.events = EventLog(home)
         self.stop = threading.Event()
         self._ended_by = ""
@@ -92,7 +95,7 @@ class Agent:
         if pool.ended and not is_in:
             raise PiError(f"pool {self.pool_id} has ended", "pi pool list shows the pools that are open")
         with HttpStore(pool.store_uri, self.node, self.chain.chain_id, self.pool_id) as store:
-            spec, params = load_rules(self.chain, self.pool_id, store)
+            spec, params = load_rules(self.chain, self.pool_id, MultiStore([store], self.mirrors))
             cls = determinism.admitted(spec)[0]
             log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
             if not is_in:
@@ -103,14 +106,18 @@ class Agent:
             return self._work(store, spec, params, cls)
 
     def _work(self, store: HttpStore, spec: RunSpec, params: PoolParams, cls: DeterminismClass) -> str:
-        corpus = load_corpus(spec.data, store.get, self.home / "data")
+        announced = store.mirrors()
+        mirrors = [*self.mirrors, *(HttpStore(url, tries=1) for url in announced)]
+        sources, shards = MultiStore([store], mirrors), self.home / "data" / "shards"
+        corpus = load_corpus(spec.data, through_disk(sources, shards), self.home / "data")
+        shutil.rmtree(shards, ignore_errors=True)  # they are in the corpus now
         journal = Journal(self.home / f"pool-{self.pool_id}")
         evidence = EvidenceServer(
             self.connect, store, spec, journal, self.events, pool_id=self.pool_id, node=self.node.address
         )
         self.following = Following(
             chain=self.chain,
-            store=store,
+            store=sources,
             events=self.events,
             journal=journal,
             spec=spec,
@@ -134,6 +141,7 @@ class Agent:
             stop=self.stop,
             following=self.following,
             auto=AutoWidth(params.max_train_window, params.max_width) if self.auto_width else None,
+            has_bucket=bool(announced),
         )
         self.params = params
         with self._signals():

@@ -1,16 +1,19 @@
 """What a worker fetches: the updates of a round, and the checkpoints that it recomputes."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pi_sdk.client import Client
 from pi_sdk.errors import BlobNotFound, MalformedArtifact, StoreError, UsageError
-from pi_sdk.store import HttpStore
+from pi_sdk.store import HttpStore, MultiStore, Store
 from pi_sdk.types import Reveal, RunSpec
+from pi_train.checkpoint_file import CheckpointParts, map_checkpoint
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.layout import parameter_count
-from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+from pi_train.outer import Checkpoint, outer_step
 
 MAX_LOCATIONS = 4
 """Stores that one reveal may name; more are ignored."""
@@ -120,11 +123,18 @@ class Checkpoints:
     """The checkpoints C_r, as this worker computes them itself."""
 
     def __init__(
-        self, spec: RunSpec, log: PoolLog, store: HttpStore, own_update: Callable[[Announced], bytes | None]
+        self,
+        spec: RunSpec,
+        log: PoolLog,
+        store: Store,
+        folder: Path,
+        own_update: Callable[[Announced], bytes | None],
     ):
+        """`folder` is for downloads that are under way."""
         self.spec = spec
         self.log = log
         self.store = store
+        self.folder = folder
         self.own_update = own_update
         """A reveal -> the update when it is this worker's own, which needs no download."""
         self.n = parameter_count(spec.model)
@@ -144,7 +154,7 @@ class Checkpoints:
             raise BlobNotFound(f"round {round_ - 1} has not been closed")
         closed = self.log.closed[round_ - 1]
         if round_ - 1 not in self.log.overruled:
-            return self._download(closed.file, closed.root)
+            return self._download(closed.file, closed.root, round_)
         checkpoint = self.recompute(round_ - 1, self.posted(round_ - 1))
         if checkpoint.root() != self.log.overruled[round_ - 1]:
             raise BlobNotFound(f"the checkpoint that replaced the result of round {round_ - 1} is nowhere")
@@ -175,17 +185,45 @@ class Checkpoints:
         try:
             return self.store.get(announced.update_file, limit)
         except StoreError as error:
-            for url in announced.locations:
-                try:
-                    with HttpStore(url, tries=1, deadline=PEER_DEADLINE) as other:
+            for other in _stores([announced]):
+                with other:
+                    try:
                         return other.get(announced.update_file, limit)
-                except (StoreError, UsageError):
-                    continue
+                    except StoreError:
+                        continue
             raise error
 
-    def _download(self, file: str, root: bytes) -> Checkpoint:
-        size = checkpoint_bytes(self.n, self.has_momentum)
-        checkpoint = Checkpoint.from_bytes(self.store.get(file, size), self.n, self.has_momentum)
+    def _download(self, file: str, root: bytes, round_: int = 0) -> Checkpoint:
+        """C_round from the file of it, which is checked against the root as it arrives and may be gone on
+        with by the next process. The strangers' stores that were announced in the round before are asked
+        last.
+        """
+        path, parts = self.folder / file, CheckpointParts(root, self.n, self.has_momentum)
+        try:
+            self.store.fetch(file, path, parts.size, parts)
+        except StoreError as error:
+            others = list(_stores(self.log.revealed.get(round_ - 1, [])))
+            if not others:
+                raise
+            try:
+                MultiStore(others).fetch(file, path, parts.size, parts)
+            except StoreError:
+                raise error from None
+            finally:
+                for other in others:
+                    other.close()
+        checkpoint = map_checkpoint(path, self.n, self.has_momentum)
+        shutil.rmtree(self.folder)  # what is mapped stays readable
         if checkpoint.root() != root:
             raise MalformedArtifact(f"checkpoint file {file[:12]}… does not have the root that is on chain")
         return checkpoint
+
+
+def _stores(reveals: list[Announced]) -> Iterator[HttpStore]:
+    """The different stores that reveals name, `MAX_LOCATIONS` of them."""
+    urls = dict.fromkeys(url for announced in reveals for url in announced.locations)
+    for url in list(urls)[:MAX_LOCATIONS]:
+        try:
+            yield HttpStore(url, tries=1, deadline=PEER_DEADLINE)
+        except UsageError:
+            continue

@@ -13,6 +13,7 @@ from pi_sdk.options import (
     account_options,
     home_option,
     json_option,
+    mirror_option,
     network_options,
     node_options,
     run,
@@ -90,16 +91,24 @@ def cli(ctx: click.Context) -> None:
     show_default=True,
     help="Ether to keep on the node key; sent from the operator when less than half of it is left.",
 )
+@mirror_option
 @click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
 @click.option("--cheat", type=click.Choice(CHEATS), hidden=True)
 def join(
-    width: int | str | None, invite: str | None, node_gas: float, faucet: bool, cheat: str | None, **keys: Any
+    width: int | str | None,
+    invite: str | None,
+    node_gas: float,
+    mirrors: tuple[str, ...],
+    faucet: bool,
+    cheat: str | None,
+    **keys: Any,
 ) -> None:
     """Join a pool and work until the run ends or Ctrl-C."""
     # For research on the audits there is also --cheat half-steps|copy|wrong-shard: see cheats.py.
     with _node(**keys) as member:
         from pi_sdk.accounts import only_one
         from pi_sdk.client import Client
+        from pi_sdk.store import HttpStore
         from pi_sdk.types import Invite
 
         from .agent import Agent
@@ -119,6 +128,7 @@ def join(
                 invite=Invite.from_text(invite) if invite else None,
                 node_gas=int(node_gas * 10**18),
                 faucet=faucet,
+                mirrors=[HttpStore(url) for url in mirrors],
             )
             click.echo(agent.run())
 

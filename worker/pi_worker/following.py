@@ -15,7 +15,7 @@ from pi_sdk.codec import sha256
 from pi_sdk.errors import ChainError, ContractError, MalformedArtifact, StoreError
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
-from pi_sdk.store import HttpStore
+from pi_sdk.store import Store
 from pi_sdk.types import RING, Phase, RunSpec
 from pi_train.codecs import UpdateFile
 from pi_train.layout import parameter_count
@@ -39,7 +39,8 @@ class Following:
     """
 
     chain: Client
-    store: HttpStore
+    store: Store
+    """Where checkpoints and updates are downloaded from."""
     events: EventLog
     journal: Journal
     spec: RunSpec
@@ -59,7 +60,9 @@ class Following:
 
     def __post_init__(self) -> None:
         self.log = PoolLog(self.chain, self.pool_id)
-        self.checkpoints = Checkpoints(self.spec, self.log, self.store, self._own_update)
+        self.checkpoints = Checkpoints(
+            self.spec, self.log, self.store, self.journal.root / "fetched", self._own_update
+        )
         self._punished: set[int] = set()
 
     def start(self, round_: int) -> tuple[Checkpoint, bytes]:

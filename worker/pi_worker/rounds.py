@@ -67,6 +67,8 @@ class RoundWorker:
     following: Following
     auto: AutoWidth | None = None
     """Told how long the rounds take."""
+    has_bucket: bool = False
+    """Whether the pool's store keeps an S3 bucket that updates go to as well."""
 
     trained_seconds: float = 0.0
     revealed: int = 0
@@ -234,9 +236,7 @@ class RoundWorker:
 
     def _reveal(self, entry: Entry) -> bool:
         """Uploads the update, then opens the commitment. True when it is to be tried again."""
-        if not entry.confirms_only:
-            self._upload(entry)
-        locations = "" if entry.confirms_only else self.store.url
+        locations = "" if entry.confirms_only else self._upload(entry)
         try:
             self.chain.reveal(self.pool_id, entry.reveal(), entry.update, locations)
         except ContractError as error:
@@ -265,7 +265,8 @@ class RoundWorker:
             own, slack = self._committed_at - opened_at, ended - self._committed_at
             self.auto.note(Pace(self._trained_in, own, max(0, slack)))
 
-    def _upload(self, entry: Entry) -> None:
+    def _upload(self, entry: Entry) -> str:
+        """Puts the update where the pool wants it; the locations to announce."""
         info = self.chain.round(self.pool_id, entry.round)
         try:
             self.store.put(self.journal.update(entry), kind="artifact", round=entry.round)
@@ -274,3 +275,12 @@ class RoundWorker:
             if self.chain.now() < info.reveal_deadline - self.params.reveal_window // 3:
                 raise
             log.error("round %d: revealing without an upload: %s", entry.round, error)
+        locations = [self.store.url]
+        if self.has_bucket:
+            try:
+                seconds = self.params.reveal_window / 8  # a second place is not worth the reveal
+                update = self.journal.update(entry)
+                locations.append(self.store.put_in_bucket(update, entry.round, seconds))
+            except StoreError as error:
+                log.warning("round %d: the update is not in the pool's bucket: %s", entry.round, error)
+        return ",".join(locations)
