@@ -181,7 +181,7 @@ def _losses(spec, store: LocalStore, result: bytes, nodes: list[str], place: Pat
     from pi_worker.sim import Simulation
 
     n = parameter_count(spec.model)
-    corpus = load_corpus(spec.data, store.get, place / "data")
+    corpus = load_corpus(spec, store.get, place / "data")
     genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, checkpoint_bytes(n, False)), n, False)
     simulation = Simulation.open(spec, corpus, nodes, place / "sim", genesis)
     while simulation.round < spec.rounds:

@@ -55,7 +55,7 @@ def main() -> None:
         store = LocalStore(home / "store")
         spec = prepare(store=store)
         n = parameter_count(spec.model)
-        corpus = load_corpus(spec.data, store.get, home / "data")
+        corpus = load_corpus(spec, store.get, home / "data")
         size = checkpoint_bytes(n, False)
         genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, size), n, False)
 

@@ -7,7 +7,7 @@ import click
 from pi_sdk import Client, HttpStore, LocalStore, PoolParams, load_account
 from pi_sdk.options import run
 from pi_sdk.types import CodecSpec
-from pi_train.prepare import prepare
+from pi_train.prepare import prepare, source_options
 
 
 @click.command()
@@ -16,20 +16,21 @@ from pi_train.prepare import prepare
 @click.option("--orchestrator", required=True, help="Address that moves the rounds.")
 @click.option("--store", required=True, help="URL of a store that takes the files.")
 @click.option("--artifacts", type=Path, default="runs/artifacts", show_default=True)
-@click.option("--data", type=Path, help="Text file, folder or JSONL; default: Python's standard library.")
+@source_options
 @click.option("--codec", default="sparse-2bit", show_default=True)
 @click.option("--rounds", default=12, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--params", default="{}", help='Further PoolParams as JSON, e.g. {"min_slots": 4}.')
-def main(rpc_url, private_key, orchestrator, store, artifacts, data, codec, rounds, seed, params):
+def main(rpc_url, private_key, orchestrator, store, artifacts, codec, rounds, seed, params, **sources):
     local = LocalStore(artifacts)
-    spec = prepare(store=local, seed=seed, rounds=rounds, data=data, codec=CodecSpec(name=codec))
+    spec = prepare(store=local, seed=seed, rounds=rounds, codec=CodecSpec(name=codec), **sources)
     rules = PoolParams(orchestrator=orchestrator, rounds=rounds, **json.loads(params))
     with Client("local", load_account(private_key=private_key, chain_id=31337), rpc_url=rpc_url) as client:
         pool_id = client.create_pool(spec, rules, store)
         remote = HttpStore(store, client.account, client.chain_id, pool_id)
         spec_id = client.pool(pool_id).run_spec_hash.hex()
-        for name in [spec_id, spec.genesis_file, *(s.sha256 for s in spec.data.train + spec.data.validation)]:
+        files = spec.data.train + spec.data.validation + spec.files
+        for name in [spec_id, spec.genesis_file, *(file.sha256 for file in files)]:
             remote.put(local.get(name, max_bytes=1 << 30))
         client.fund_pool(pool_id, rounds * rules.reserve_per_round())
     print(json.dumps({"pool_id": pool_id, "run_spec": spec_id}))

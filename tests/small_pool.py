@@ -24,7 +24,7 @@ def run_spec(rounds: int) -> RunSpec:
             "name": "test",
             "seed": 1,
             "rounds": rounds,
-            "model": {},
+            "model": {"kind": "gpt"},
             "data": {"train": [shard], "validation": [shard]},
             "genesis_root": make_hash("genesis").hex(),
             "genesis_file": make_hash("genesis file").hex(),

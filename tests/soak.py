@@ -32,7 +32,7 @@ def broken_promises(summary: dict) -> list[str]:
         broken.append("money was not conserved")
     losses = [r["val_loss"] for r in summary["rounds"]]
     if not summary["loss"]["last"] < summary["loss"]["unigram_entropy"]:
-        broken.append("the loss stayed above the byte-unigram entropy")
+        broken.append("the loss stayed above the unigram entropy")
     if sum(b >= a for a, b in zip(losses, losses[1:], strict=False)) > 1:
         broken.append("the loss rose in more than one round")
     return broken

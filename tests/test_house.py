@@ -82,6 +82,12 @@ def test_the_sdk_and_the_numeric_core_load_without_torch():
     assert not {"numpy", "torch"} & loaded_by("import pi_train")
 
 
+def test_other_peoples_models_and_formats_load_when_they_are_used():
+    heavy = {"transformers", "tokenizers", "pyarrow", "peft"}
+    assert not heavy & loaded_by("import pi_train.slot, pi_train.replay, pi_worker.sim")
+    assert not {"torch", *heavy} & loaded_by("import pi_train.prepare, pi_train.evaluate, pi_train.export")
+
+
 @pytest.mark.parametrize("program", ["pi_sdk", "pi_worker", "pi_validator", "pi_orchestrator"])
 def test_help_loads_neither_torch_nor_web3(program: str):
     code = (

@@ -73,6 +73,7 @@ class Aggregator:
             raise MalformedArtifact(f"the RunSpec of pool {pool.id} names another genesis root than the pool")
         wanted = {spec.genesis_file: "genesis checkpoint"}
         wanted |= {shard.sha256: "data shard" for shard in (*spec.data.train, *spec.data.validation)}
+        wanted |= {file.sha256: "model file" for file in spec.files}
         lacking = [f"{what} {name}" for name, what in wanted.items() if not self._blobs.has(name)]
         if not lacking and not pool.rounds:
             PoolParams.model_construct(**pool.params).check(spec)

@@ -83,7 +83,7 @@ class Demo:
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Text file, folder or JSONL [default: Python's own library].",
+    help="Text, .jsonl, .parquet or .bin, a folder, a saved data set [default: Python's own library].",
 )
 @click.option(
     "--seed",
@@ -133,7 +133,8 @@ def _check(options: Options) -> tuple[Path, Path]:
 
     if options.data is not None and not options.data.exists():
         raise UsageError(
-            f"no such file or folder: {options.data}", "--data takes a text file, a folder or a .jsonl file"
+            f"no such file or folder: {options.data}",
+            "--data takes text, .jsonl, .parquet, .bin, or a folder",
         )
     if options.cheat == "copy" and options.workers < 2:
         raise UsageError("--cheat copy needs somebody to copy from", "take --workers 2 or more")

@@ -43,11 +43,12 @@ class Outcome:
         """Starts the export and the evaluation of a checkpoint; they run while the last verdicts come in."""
         store = HttpStore(self.store_url)
         self.fetched.put(store.get(checkpoint_file, _MAX_BLOB))
-        for shard in self.spec.data.validation:
+        for shard in (*self.spec.data.validation, *self.spec.files):
             if not self.fetched.has(shard.sha256):
                 self.fetched.put(store.get(shard.sha256, shard.bytes))
         path = self.fetched.path_of
         files: list[str | Path] = ["--spec", path(self.run_spec), "--checkpoint", path(checkpoint_file)]
+        files += ["--artifacts", self.fetched.path]
         held_out = [x for s in self.spec.data.validation for x in ("--validation", path(s.sha256))]
         python = [sys.executable, "-m"]
         self._started = [
@@ -122,7 +123,7 @@ def words(result: dict[str, Any], series: dict[str, Any], out: Path) -> str:
         beaten = "below" if loss["last"] < loss["unigram_entropy"] else "still above"
         lines.append(
             f"loss      {loss['first']:.3f} after round 1, {loss['last']:.3f} after round {len(rounds)}: "
-            f"{beaten} the byte-unigram "
+            f"{beaten} the unigram "
             f"entropy of the held-out text, {loss['unigram_entropy']:.3f} nats"
         )
     sizes = [n for r in rounds for n in r["update_bytes"].values()]

@@ -56,7 +56,7 @@ def _header(summary: dict, timeline: dict) -> str:
             lost = f"{tokens(w['slashed'])} of its {tokens(w['staked'])} tokens"
             slashed.append(f"{escape(name)}{told} lost {lost} of stake")
     loss = (
-        f" Held-out loss went from {first:.2f} to <b>{last:.2f}</b> nats per byte; guessing bytes by their "
+        f" Held-out loss went from {first:.2f} to <b>{last:.2f}</b> nats per token; guessing tokens by their "
         "frequency gives "
         f"{entropy:.2f}."
         if first is not None
@@ -78,7 +78,7 @@ def _figures(summary: dict) -> str:
     loss, money, rounds = summary["loss"], summary["money"], summary["rounds"]
     sizes = [n for r in rounds for n in r["update_bytes"].values()]
     cards = [
-        (f"{loss['last']:.3f}" if loss["last"] is not None else "–", "held-out loss, nats per byte"),
+        (f"{loss['last']:.3f}" if loss["last"] is not None else "–", "held-out loss, nats per token"),
         (f"{_ratio(rounds, sizes):.0f}×" if sizes else "–", "fewer bytes than dense fp32"),
         (tokens(money["paid"] + money["unpaid"]), "tokens earned by workers and validators"),
         (tokens(sum(money["slashed_to"].values())), "tokens of stake slashed"),
@@ -127,12 +127,12 @@ def _loss(summary: dict, timeline: dict) -> str:
         x_ticks=[(n, str(n)) for n, _ in points[::every]],
         height=300,
         dots=True,
-        mark=(entropy, f"byte-unigram entropy {entropy:.2f}"),
+        mark=(entropy, f"unigram entropy {entropy:.2f}"),
         label=f"Held-out loss by round, from {points[0][1]:.2f} to {points[-1][1]:.2f}",
     )
     return (
         "<section><h2>Held-out loss</h2>"
-        '<p class="note">Nats per byte after each round (0: before training), on a fixed set of windows '
+        '<p class="note">Nats per token after each round (0: before training), on a fixed set of windows '
         "that nobody trains on, "
         "measured by one "
         f"validator. It is not part of consensus.</p>{chart}</section>"

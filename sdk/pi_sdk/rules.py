@@ -9,12 +9,10 @@ from pydantic import ValidationError
 from .codec import run_spec_hash, sha256
 from .errors import MalformedArtifact, SpecMismatch
 from .store import Store
-from .types import PoolParams, RunSpec
+from .types import MAX_SPEC_BYTES, PoolParams, RunSpec
 
 if TYPE_CHECKING:
     from .client import Client
-
-MAX_SPEC_BYTES = 1 << 20
 
 
 def load_rules(

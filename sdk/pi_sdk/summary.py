@@ -2,7 +2,7 @@
 
 Every figure comes from the chain (events, receipts, balances) or from a measurement of that run (agents'
 events, sizes of stored files, memory). Money is in token wei, time in seconds, gas in gas units, losses in
-nats per byte; hashes are bare hex.
+nats per token; hashes are bare hex.
 """
 
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ class Clock:
 
 @dataclass
 class Row:
-    """The state of one agent: `stake` and `earned` in wei, `loss` the last training loss in nats per byte."""
+    """The state of one agent: `stake` and `earned` in wei, `loss` last training loss in nats per token."""
 
     agent: Agent
     state: str = "starting"

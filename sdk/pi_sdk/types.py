@@ -10,14 +10,18 @@ import base64
 import binascii
 from collections.abc import Iterable
 from enum import IntEnum
+from math import prod
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import rfc8785
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from .errors import SpecMismatch, UsageError
 
 TOKEN = 10**18
 """Token wei in one token."""
+MAX_SPEC_BYTES = 1 << 20
+"""Bytes of a RunSpec's canonical JSON that nodes read."""
 RING = 16
 """Rounds that the chain keeps; older ones are final."""
 
@@ -101,10 +105,93 @@ class GptSpec(Model):
 
 
 class Shard(Model):
-    """One data file in the store: raw bytes, which are the tokens."""
+    """One file in the store: a piece of the data, a tokenizer, frozen weights."""
 
     sha256: Hash
     bytes: int = Field(ge=1)
+
+
+def _bounded(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if len(rfc8785.dumps(value)) > 1 << 16:  # its errors are ValueErrors: numbers that JSON cannot carry
+        raise ValueError("longer than 64 KiB of JSON")
+    return value
+
+
+Json = Annotated[dict[str, JsonValue], AfterValidator(_bounded)]
+"""A small JSON object."""
+TensorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=1 << 32)], ...], Field(min_length=1, max_length=6)]
+Layout = Annotated[tuple[tuple[TensorName, Shape], ...], Field(min_length=1, max_length=8192)]
+"""(name, shape) of each trainable tensor in the order of the flat vector, so that sizes are known without
+torch."""
+
+
+class _Module(Model):
+    """What the specs of models that are `nn.Module`s share."""
+
+    layout: Layout
+    context: int = Field(ge=32, le=1 << 20)
+    """Longest sequence, in tokens."""
+    vocab: int = Field(ge=2, le=1 << 20)
+
+    @model_validator(mode="after")
+    def _layout_is_one_vector(self) -> Self:
+        if len({name for name, _ in self.layout}) < len(self.layout):
+            raise ValueError("layout names a tensor twice")
+        if self.parameters > 1 << 40:
+            raise ValueError("layout has more than 2^40 parameters")
+        return self
+
+    @property
+    def parameters(self) -> int:
+        """Length of the flat parameter vector."""
+        return sum(prod(shape) for _, shape in self.layout)
+
+
+class LoraSpec(Model):
+    """Low-rank adapters on linear layers of a frozen base: W + alpha / rank * B A. https://arxiv.org/abs/2106.09685"""
+
+    rank: int = Field(ge=1, le=4096)
+    alpha: float = Field(gt=0, le=1 << 16)
+    targets: tuple[TensorName, ...] = Field(min_length=1, max_length=256)
+    """Last parts of the adapted modules' names, as PEFT's `target_modules`."""
+
+
+class HfSpec(_Module):
+    """A causal language model of `transformers`, built from its configuration; no code is ever downloaded.
+
+    Without `lora` all of it is trained. With it the weights in `base` are frozen, and the flat vector holds
+    the adapters alone.
+    """
+
+    kind: Literal["hf"] = "hf"
+    transformers: str
+    """Version whose arithmetic this is, e.g. 5.23.0."""
+    config: Json
+    """The content of a config.json."""
+    base: tuple[Shard, ...] = Field(default=(), max_length=4096)
+    """safetensors files that together hold the frozen weights by name."""
+    lora: LoraSpec | None = None
+
+    @model_validator(mode="after")
+    def _adapters_need_a_base(self) -> Self:
+        if (self.lora is None) != (not self.base):
+            raise ValueError("lora and base go together: without adapters all weights are in the checkpoint")
+        return self
+
+
+class FactorySpec(_Module):
+    """Somebody's own `nn.Module`, made by a function that must be installed where it is trained: it is never
+    downloaded. `pi_train/factory.py` says what it must offer."""
+
+    kind: Literal["factory"] = "factory"
+    factory: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,150}:[A-Za-z_][A-Za-z0-9_]{0,99}$")
+    """`package.module:function`."""
+    arguments: Json = {}
+    """Keyword arguments of the function."""
+
+
+ModelSpec = Annotated[GptSpec | HfSpec | FactorySpec, Field(discriminator="kind")]
 
 
 class DataSpec(Model):
@@ -112,6 +199,21 @@ class DataSpec(Model):
 
     train: tuple[Shard, ...] = Field(min_length=1)
     validation: tuple[Shard, ...] = Field(min_length=1)
+    dtype: Literal["uint8", "uint16", "uint32"] = "uint8"
+    """How shards hold token ids, little-endian. uint8: raw bytes, which are the tokens."""
+    tokenizer: Shard | None = None
+    """The `tokenizer.json` (of the `tokenizers` library) that made the ids."""
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token."""
+        return {"uint8": 1, "uint16": 2, "uint32": 4}[self.dtype]
+
+    @model_validator(mode="after")
+    def _shards_hold_whole_tokens(self) -> Self:
+        if any(shard.bytes % self.token_bytes for shard in (*self.train, *self.validation)):
+            raise ValueError(f"a shard ends in the middle of a {self.dtype}")
+        return self
 
 
 class InnerSpec(Model):
@@ -229,7 +331,7 @@ class RunSpec(Model):
     name: str = Field(min_length=1, max_length=64)
     seed: int = Field(ge=0, lt=1 << 53)
     rounds: int = Field(ge=1, lt=1 << 32)
-    model: GptSpec
+    model: ModelSpec
     data: DataSpec
     genesis_root: Hash
     """Root of the first checkpoint; on chain too."""
@@ -265,6 +367,12 @@ class RunSpec(Model):
         if len(set(pairs)) != len(pairs) or {x for p in pairs for x in p} - set(ids):
             raise ValueError("limits must name each pair of admitted classes at most once")
         return self
+
+    @property
+    def files(self) -> tuple[Shard, ...]:
+        """What a node fetches beside the checkpoint: the tokenizer, and a frozen base."""
+        tokenizer = (self.data.tokenizer,) if self.data.tokenizer else ()
+        return (*tokenizer, *(self.model.base if self.model.kind == "hf" else ()))
 
     @property
     def segments(self) -> int:

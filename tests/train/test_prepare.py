@@ -11,10 +11,25 @@ from pi_sdk.codec import canonical_json, run_spec_hash, sha256
 from pi_sdk.errors import UsageError
 from pi_sdk.types import CodecSpec, GptSpec, RunSpec
 from pi_train.outer import Checkpoint
-from pi_train.prepare import documents, genesis, prepare, split
+from pi_train.prepare import genesis, prepare
+from pi_train.sources import documents
 from train.tiny_run import MemoryStore
 
 SMALL = GptSpec(layers=1, heads=2, width=16, context=64)
+
+
+def texts(data: Path | None) -> list[bytes]:
+    return [b"".join(document) for document in documents(data)]
+
+
+def sides(data: Path) -> tuple[bytes, bytes]:
+    """Training and validation bytes."""
+    store = MemoryStore()
+    spec = prepare(store=store, data=data, model=SMALL)
+    train, validation = (
+        b"".join(store[s.sha256] for s in side) for side in (spec.data.train, spec.data.validation)
+    )
+    return train, validation
 
 
 def test_equal_input_gives_equal_hashes(text_folder: Path):
@@ -39,23 +54,24 @@ def test_everything_is_in_the_store_under_its_hash(text_folder: Path):
 
 
 def test_no_document_stands_on_both_sides(text_folder: Path):
-    texts = documents(text_folder)
-    train, validation = split(texts)
-    assert len(train) + len(validation) == sum(map(len, texts)) and validation
-    assert all((text in train) != (text in validation) for text in texts)
-    assert split(texts + texts[:1])[1].count(texts[0]) == 2 * validation.count(texts[0])
+    train, validation = sides(text_folder)
+    assert len(train) + len(validation) == sum(map(len, texts(text_folder))) and validation
+    assert all((text in train) != (text in validation) for text in texts(text_folder))
+    again = next(text for text in texts(text_folder) if text in validation)
+    (text_folder / "again.txt").write_bytes(again)
+    assert [side.count(again) for side in sides(text_folder)] == [0, 2]
 
 
 def test_one_long_text_holds_out_its_end(tmp_path: Path):
     (tmp_path / "book.txt").write_bytes(bytes(range(256)) * 40)
-    train, validation = split(documents(tmp_path / "book.txt"))
+    train, validation = sides(tmp_path / "book.txt")
     assert train + validation == bytes(range(256)) * 40 and len(validation) == 512
 
 
 def test_the_default_text_is_the_standard_library_without_tests():
-    texts = documents(None)
-    assert len(texts) > 300 and sum(map(len, texts)) > 5_000_000
-    assert Path(os.__file__).read_bytes() in texts
+    found = texts(None)
+    assert len(found) > 300 and sum(map(len, found)) > 5_000_000
+    assert Path(os.__file__).read_bytes() in found
 
 
 def test_long_text_is_cut_into_shards(tmp_path: Path):
@@ -69,8 +85,8 @@ def test_jsonl_and_folders(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c.txt").write_text("three")
     (tmp_path / ".hidden").write_text("no")
-    assert documents(tmp_path) == [b"one", b"two", b"three"]
-    assert documents(tmp_path / "a.jsonl") == [b"one", b"two"]
+    assert texts(tmp_path) == [b"one", b"two", b"three"]
+    assert texts(tmp_path / "a.jsonl") == [b"one", b"two"]
 
 
 @pytest.mark.parametrize(
@@ -81,14 +97,14 @@ def test_jsonl_and_folders(tmp_path: Path):
 def test_a_bad_line_is_named(tmp_path: Path, line: str):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + line, encoding="latin-1")
     with pytest.raises(UsageError, match="line 2"):
-        documents(tmp_path / "a.jsonl")
+        texts(tmp_path / "a.jsonl")
 
 
 def test_bad_paths_and_too_little_text(tmp_path: Path):
     with pytest.raises(UsageError, match="no such file"):
-        documents(tmp_path / "nowhere")
+        texts(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="no text"):
-        documents(tmp_path)
+        sides(tmp_path)
     (tmp_path / "tiny.txt").write_text("tiny")
     with pytest.raises(UsageError, match="only"):
         prepare(store=MemoryStore(), data=tmp_path, model=SMALL)

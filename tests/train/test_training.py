@@ -226,11 +226,11 @@ def test_export_and_evaluate_from_the_command_line(run: TinyRun, tmp_path: Path)
 
 
 def test_a_rotten_cache_is_fetched_again_and_a_lying_store_refused(run: TinyRun, tmp_path: Path):
-    load_corpus(run.spec.data, run.store.fetch, tmp_path)
+    load_corpus(run.spec, run.store.fetch, tmp_path)
     for path in tmp_path.iterdir():
         path.write_bytes(b"x" + path.read_bytes()[1:])
-    corpus = load_corpus(run.spec.data, run.store.fetch, tmp_path)
+    corpus = load_corpus(run.spec, run.store.fetch, tmp_path)
     assert np.array_equal(corpus.train, run.corpus.train)
     with pytest.raises(BlobCorrupt):
-        load_corpus(run.spec.data, lambda name, size: bytes(size), tmp_path / "empty")
+        load_corpus(run.spec, lambda name, size: bytes(size), tmp_path / "empty")
     assert list((tmp_path / "empty").iterdir()) == []

@@ -53,10 +53,11 @@ class TinyRun:
             "inner": InnerSpec(steps=4, batch=2, sequence=32, warmup=2),
             "trace": TraceSpec(segment=2),
             "codec": CodecSpec(k=256),
+            "data": texts,
         }
-        self.spec: RunSpec = prepare(store=self.store, data=texts, **options | overrides)
+        self.spec: RunSpec = prepare(store=self.store, **options | overrides)
         self.n = parameter_count(self.spec.model)
-        self.corpus: Corpus = load_corpus(self.spec.data, self.store.fetch, folder / "cache")
+        self.corpus: Corpus = load_corpus(self.spec, self.store.fetch, folder / "cache")
         self.class_id = admitted(self.spec)[0].id
         has_momentum = self.spec.outer.rule == "nesterov"
         self.genesis = Checkpoint.from_bytes(self.store[self.spec.genesis_file], self.n, has_momentum)
@@ -80,7 +81,15 @@ class TinyRun:
     ) -> SlotResult:
         """A slot by a (possibly cheating) kind of SlotRun."""
         borders = self.folder / kind.__name__ / str(round_)
-        run = kind(self.spec, checkpoint, round_=round_, state=state, class_id=self.class_id, borders=borders)
+        run = kind(
+            self.spec,
+            checkpoint,
+            round_=round_,
+            state=state,
+            class_id=self.class_id,
+            borders=borders,
+            files=self.corpus.files,
+        )
         for batch in self.batches(checkpoint, round_, width):
             run.step(batch)
         return run.finish()

@@ -39,7 +39,7 @@ store = LocalStore(folder / "store")
 n = parameter_count(spec.model)
 data = store.get(spec.genesis_file, checkpoint_bytes(n, False))
 result = train_slot(
-    spec, load_corpus(spec.data, store.get, folder / "corpus"), Checkpoint.from_bytes(data, n, False),
+    spec, load_corpus(spec, store.get, folder / "corpus"), Checkpoint.from_bytes(data, n, False),
     node=sys.argv[3], round_=0, width=1, state=None, class_id=cls.id, borders=folder / "borders",
 )
 evidence = LocalStore(folder / "evidence")

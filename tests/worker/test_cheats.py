@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Corpus, Chec
     from pi_train.layout import parameter_count
 
     genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, 1 << 24), parameter_count(spec.model), False)
-    return spec, load_corpus(spec.data, store.get, folder / "cache"), genesis
+    return spec, load_corpus(spec, store.get, folder / "cache"), genesis
 
 
 def job(run, borders: Path, node: str = NODE, round_: int = 1, peers=()) -> SlotJob:

@@ -72,7 +72,7 @@ def audit(net: TestNetwork, seat: Client, pool_id: int, spec, round_: int, node:
     with HttpStore(net.store_url) as store:
         return audit_slot(
             spec,
-            load_corpus(spec.data, store.get, net.folder / "cache"),
+            load_corpus(spec, store.get, net.folder / "cache"),
             Checkpoint.from_bytes(store.get(start, checkpoint_bytes(n, False)), n, False),
             node=node,
             round_=round_,

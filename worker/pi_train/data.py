@@ -1,44 +1,87 @@
-"""Training data: the creator's shards as one byte array, and which windows of it a node's slot trains on.
+"""What a run fetches by hash: the creator's shards as one array of tokens, and the model's files; and which
+windows of the tokens a node's slot trains on.
 
-Bytes are tokens. A window is `sequence + 1` bytes from its id on: inputs, and targets one further.
+Without a tokenizer bytes are tokens. A window is `sequence + 1` tokens from its id on: inputs, and targets
+one further.
 """
 
+import hashlib
 import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pi_sdk.codec import batch_digest, round_seed, sample_ids, sha256
-from pi_sdk.errors import BlobCorrupt, SpecMismatch
-from pi_sdk.types import DataSpec, RunSpec, Shard
+from pi_sdk.errors import BlobCorrupt, MalformedArtifact, SpecMismatch
+from pi_sdk.types import RunSpec, Shard
+
+DTYPES = {"uint8": "u1", "uint16": "<u2", "uint32": "<u4"}
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """`train` and `validation` are uint8 arrays, mapped from files."""
+    """`train` and `validation` are arrays of token ids (uint8, or little-endian uint16 or uint32), mapped
+    from files; `files` the verified paths of the run's tokenizer and frozen weights by their sha256."""
 
     train: np.ndarray
     validation: np.ndarray
+    files: dict[str, Path] = field(default_factory=dict)
 
 
-def load_corpus(data: DataSpec, get: Callable[[str, int], bytes], cache: Path) -> Corpus:
+def load_corpus(spec: RunSpec, get: Callable[[str, int], bytes], cache: Path) -> Corpus:
     """Maps the corpus, fetching what `cache` lacks with `get(sha256 hex, max bytes)`.
 
-    Every shard is hashed on every load, since a rotten cache would make an honest worker train on the wrong
-    data. Raises what `get` raises, and `BlobCorrupt`.
+    Everything is hashed on every load, since a rotten cache would make an honest worker train on the wrong
+    data. Raises what `get` raises, `BlobCorrupt`, and `MalformedArtifact` for tokens that the model does not
+    know.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    return Corpus(_concatenated(data.train, get, cache), _concatenated(data.validation, get, cache))
+    train, validation = (
+        _concatenated(shards, get, cache).view(DTYPES[spec.data.dtype])
+        for shards in (spec.data.train, spec.data.validation)
+    )
+    for tokens in (train, validation):
+        check_tokens(tokens, spec.model.vocab)
+    return Corpus(train, validation, {f.sha256: _file(f, get, cache) for f in spec.files})
+
+
+def check_tokens(tokens: np.ndarray, vocab: int) -> None:
+    """`MalformedArtifact` where an id is not below `vocab`."""
+    if vocab > np.iinfo(tokens.dtype).max:
+        return
+    highest = max(int(tokens[at : at + _BLOCK].max()) for at in range(0, len(tokens), _BLOCK))
+    if highest >= vocab:
+        raise MalformedArtifact(
+            f"the run's data have token {highest}, its model's vocabulary ends at {vocab - 1}"
+        )
+
+
+def _file(shard: Shard, get: Callable[[str, int], bytes], cache: Path) -> Path:
+    path = cache / shard.sha256
+    if not (path.exists() and path.stat().st_size == shard.bytes and _digest(path) == shard.sha256):
+        _write(path, [shard], get)
+    return path
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _concatenated(shards: Sequence[Shard], get: Callable[[str, int], bytes], cache: Path) -> np.ndarray:
     path = cache / f"{sha256(''.join(s.sha256 for s in shards).encode()).hex()}.bin"
-    if path.exists() and _intact(shards, mapped := _map(path)):
-        return mapped
-    handle, temporary = tempfile.mkstemp(dir=cache)
+    if not (path.exists() and _intact(shards, _map(path))):
+        _write(path, shards, get)
+    return _map(path)
+
+
+def _write(path: Path, shards: Sequence[Shard], get: Callable[[str, int], bytes]) -> None:
+    """Shards one after another, whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
     try:
         with open(handle, "wb") as file:
             for shard in shards:
@@ -50,7 +93,6 @@ def _concatenated(shards: Sequence[Shard], get: Callable[[str, int], bytes], cac
     except BaseException:
         os.unlink(temporary)
         raise
-    return _map(path)
 
 
 def _map(path: Path) -> np.ndarray:
@@ -72,7 +114,7 @@ def _intact(shards: Sequence[Shard], mapped: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class Batch:
-    """One inner step's data: window ids and uint8[batch, sequence + 1] tokens."""
+    """One inner step's data: window ids, and tokens [batch, sequence + 1] in the corpus's dtype."""
 
     ids: list[int]
     tokens: np.ndarray
@@ -82,7 +124,7 @@ class Batch:
 
 
 def windows_at(tokens: np.ndarray, ids: Sequence[int], sequence: int) -> np.ndarray:
-    """uint8[len(ids), sequence + 1] of the windows with these ids."""
+    """Tokens [len(ids), sequence + 1] of the windows with these ids."""
     return tokens[np.asarray(ids)[:, None] + np.arange(sequence + 1)]
 
 
@@ -95,7 +137,7 @@ def batches(
     """
     windows = len(corpus.train) - spec.inner.sequence
     if windows < 1:
-        raise SpecMismatch(f"the training data has {len(corpus.train)} bytes, less than one window")
+        raise SpecMismatch(f"the training data has {len(corpus.train)} tokens, less than one window")
     seed = round_seed(spec.seed, round_, root)
     for step in range(spec.inner.steps):
         ids = [

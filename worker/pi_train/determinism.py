@@ -49,9 +49,14 @@ def admitted(spec: RunSpec) -> list[DeterminismClass]:
     return _fitting(spec.classes)
 
 
+def fits(cls: DeterminismClass) -> bool:
+    """Whether this machine fits a class."""
+    return (cls.device, cls.torch, cls.dtype) == ("cpu", torch_version(), "fp32") and _has_isa(cls)
+
+
 def _fitting(classes: tuple[DeterminismClass, ...]) -> list[DeterminismClass]:
     torch = torch_version()
-    found = [c for c in classes if (c.device, c.torch, c.dtype) == ("cpu", torch, "fp32") and _has_isa(c)]
+    found = [c for c in classes if fits(c)]
     if not found:
         wanted = ", ".join(f"{c.id} (torch {c.torch} on {c.device}, {c.aten})" for c in classes)
         raise SpecMismatch(

@@ -2,7 +2,8 @@
 
     python -m pi_train.evaluate --spec spec.json --checkpoint checkpoint.bin --validation shard.bin
 
-prints one JSON object: parameters, unigram_entropy (nats per byte), sample.
+prints one JSON object: parameters, unigram_entropy (nats per token), sample. A run with a tokenizer or with
+frozen weights needs `--artifacts` too, a folder with its files.
 """
 
 import json
@@ -11,43 +12,44 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-from pi_sdk.errors import PiError, report
+from pi_sdk.errors import PiError, UsageError, report
 from pi_sdk.types import RunSpec
 
-from .data import Corpus, windows_at
-from .export import read_run
+from .data import DTYPES, Corpus, windows_at
+from .export import artifacts_option, read_files, read_run
 from .fixed import to_fp32
 from .layout import parameter_count
 from .outer import Checkpoint
+from .tokens import end_of_text, load_tokenizer
 
 if TYPE_CHECKING:  # unigram_entropy needs no torch
-    from .model import GPT
+    from .model import Files, FlatModel
 
 
 def unigram_entropy(validation: np.ndarray) -> float:
-    """Entropy in nats of the byte frequencies of uint8[n]: the loss of the best model without context."""
+    """Entropy in nats of the frequencies of token ids [n]: the loss of the best model without context."""
     counts = np.bincount(validation)
     p = counts[counts > 0] / len(validation)
     return float(-(p * np.log(p)).sum())
 
 
-def load_model(spec: RunSpec, checkpoint: Checkpoint) -> "GPT":
-    """The model at a checkpoint, fp32 on the CPU, without gradients."""
+def load_model(spec: RunSpec, checkpoint: Checkpoint, files: "Files | None" = None) -> "FlatModel":
+    """The model at a checkpoint, fp32 on the CPU, without gradients. `files` are those of the corpus."""
     import torch
     from pi_sdk.types import DeterminismClass
 
-    from .model import GPT
+    from .model import build
 
-    model = GPT(spec.model, DeterminismClass(id="evaluation", torch=torch.__version__))
+    model = build(spec.model, DeterminismClass(id="evaluation", torch=torch.__version__), files or {})
     model.params.copy_(torch.from_numpy(to_fp32(checkpoint.theta, spec.frac_bits)))
     return model
 
 
 def validation_loss(spec: RunSpec, checkpoint: Checkpoint, corpus: Corpus, windows: int = 64) -> float:
-    """Mean loss in nats per byte over `windows` windows spread evenly over the validation text."""
+    """Mean loss in nats per token over `windows` windows spread evenly over the validation text."""
     import torch
 
-    model = load_model(spec, checkpoint)
+    model = load_model(spec, checkpoint, corpus.files)
     last = len(corpus.validation) - spec.inner.sequence - 1
     ids = np.linspace(0, last, windows).astype(np.int64)
     with torch.no_grad():
@@ -55,20 +57,37 @@ def validation_loss(spec: RunSpec, checkpoint: Checkpoint, corpus: Corpus, windo
         return model.loss(torch.from_numpy(tokens.astype(np.int64)))[0].item()
 
 
-def generate(spec: RunSpec, checkpoint: Checkpoint, prompt: bytes, length: int, seed: int) -> bytes:
-    """`length` bytes after `prompt`, sampled at temperature 0.8. An empty prompt starts after a newline."""
+def generate(
+    spec: RunSpec,
+    checkpoint: Checkpoint,
+    prompt: bytes,
+    length: int,
+    seed: int,
+    files: "Files | None" = None,
+) -> bytes:
+    """`length` tokens after `prompt`, sampled at temperature 0.8, as text; as numbers where nobody said what
+    tokens mean. An empty prompt starts after the end of a text, or after a newline."""
     import torch
 
-    model = load_model(spec, checkpoint)
-    random = torch.Generator().manual_seed(seed)
-    text = list(prompt or b"\n")
-    start = len(text)
+    model = load_model(spec, checkpoint, files)
+    shard = spec.data.tokenizer
+    tokenizer = load_tokenizer((files or {})[shard.sha256].read_bytes()) if shard else None
+    bytes_only = tokenizer is None and spec.data.dtype == "uint8"
+    known = 256 if bytes_only else spec.model.vocab  # a larger vocabulary has no other bytes
+    if tokenizer is None:
+        tokens = list(prompt or b"\n") if bytes_only else [0]
+    else:
+        first = prompt.decode(errors="replace") or end_of_text(tokenizer) or "\n"
+        tokens = tokenizer.encode(first, add_special_tokens=False).ids or [0]
+    start, random = len(tokens), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for _ in range(length):
-            hidden = model.hidden(torch.tensor([text[-spec.model.context :]]))
-            logits = model.logits(hidden[0, -1])[:256] / 0.8  # a larger vocabulary has no other bytes
-            text.append(int(torch.multinomial(logits.softmax(0), 1, generator=random)))
-    return bytes(text[start:])
+            logits, _ = model.forward(torch.tensor([tokens[-spec.model.context :]]))
+            chances = (logits[0, -1, :known] / 0.8).softmax(0)
+            tokens.append(int(torch.multinomial(chances, 1, generator=random)))
+    if bytes_only:
+        return bytes(tokens[start:])
+    return (tokenizer.decode(tokens[start:]) if tokenizer else " ".join(map(str, tokens[start:]))).encode()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,19 +101,29 @@ def generate(spec: RunSpec, checkpoint: Checkpoint, prompt: bytes, length: int, 
 @click.option(
     "--validation", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, required=True
 )
-@click.option("--length", default=400, show_default=True, help="Bytes of text to sample.")
+@artifacts_option
+@click.option("--length", default=400, show_default=True, help="Tokens to sample.")
 @click.option("--seed", default=0, show_default=True)
-def main(spec: Path, checkpoint: Path, validation: tuple[Path, ...], length: int, seed: int) -> None:
-    """Print the size of a model, the entropy of the held-out bytes, and text that the model writes."""
+def main(
+    spec: Path,
+    checkpoint: Path,
+    validation: tuple[Path, ...],
+    artifacts: Path | None,
+    length: int,
+    seed: int,
+) -> None:
+    """Print the size of a model, the entropy of the held-out tokens, and text that the model writes."""
     try:
         rules, state = read_run(spec, checkpoint)
+        held_out = b"".join(path.read_bytes() for path in validation)
+        if len(held_out) % rules.data.token_bytes:
+            raise UsageError(f"the validation files do not hold {rules.data.dtype}")
+        text = generate(rules, state, b"", length, seed, read_files(rules, artifacts))
     except PiError as error:
         raise SystemExit(report(error)) from None
-    held_out = np.frombuffer(b"".join(path.read_bytes() for path in validation), np.uint8)
-    text = generate(rules, state, b"", length, seed)
     answer = {
         "parameters": parameter_count(rules.model),
-        "unigram_entropy": unigram_entropy(held_out),
+        "unigram_entropy": unigram_entropy(np.frombuffer(held_out, DTYPES[rules.data.dtype])),
         "sample": text.decode("utf-8", errors="replace"),
     }
     click.echo(json.dumps(answer))

@@ -8,7 +8,7 @@ import torch
 from pi_sdk.errors import PiError
 from pi_sdk.types import DeterminismClass, InnerSpec, RunSpec
 
-from .model import GPT
+from .model import Files, build
 from .state import Border
 
 
@@ -21,9 +21,9 @@ class InnerLoop:
     """A model and its optimiser's state, set from a border. `step` counts the steps in AdamW's moments; SGD
     leaves the moments as they are, which is zero."""
 
-    def __init__(self, spec: RunSpec, cls: DeterminismClass, start: Border):
+    def __init__(self, spec: RunSpec, cls: DeterminismClass, start: Border, files: Files | None = None):
         self.inner = spec.inner
-        self.model = GPT(spec.model, cls)
+        self.model = build(spec.model, cls, files or {})
         self.device = torch.device(cls.device)
         self.m = torch.zeros_like(self.model.params)
         self.v = torch.zeros_like(self.model.params)
@@ -43,9 +43,9 @@ class InnerLoop:
         return Border(params, m, v, self.step)
 
     def train_step(self, tokens: np.ndarray, lr: float) -> tuple[float, np.ndarray]:
-        """One step on uint8 windows (batch, sequence + 1). Returns the loss in nats per token and the
-        final-norm output of the forward pass, fp32 (batch, sequence, width). `PiError` when the loss or a
-        gradient is not finite."""
+        """One step on windows of token ids (batch, sequence + 1). Returns the loss in nats per token
+        and the final-norm output of the forward pass, fp32 (batch, sequence, width). `PiError` when the loss
+        or a gradient is not finite."""
         windows = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
         self.model.grad.zero_()
         loss, hidden = self.model.loss(windows)
@@ -65,7 +65,7 @@ class InnerLoop:
         inner, params, grad = self.inner, self.model.params, self.model.grad
         self.step += 1
         for weight in self.model.weights.values():
-            if weight.dim() == 2:  # norms are not decayed
+            if weight.dim() > 1:  # norms and biases are not decayed
                 weight.mul_(1 - lr * inner.weight_decay)
         if inner.optimizer == "sgd":
             params.add_(grad, alpha=-lr)

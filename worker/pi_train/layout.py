@@ -2,15 +2,18 @@
 
 from math import prod
 
-from pi_sdk.types import GptSpec
+from pi_sdk.types import ModelSpec
 
 
-def layout(model: GptSpec) -> list[tuple[str, tuple[int, ...]]]:
-    """(name, shape) of every tensor in the order of the flat vector. Matrices are (out, in); there are no
-    biases.
+def layout(model: ModelSpec) -> list[tuple[str, tuple[int, ...]]]:
+    """(name, shape) of every trainable tensor in the order of the flat vector.
 
-    Names follow GPT-2; the output head is `wte.weight` again.
+    The built-in GPT's names follow GPT-2, its matrices are (out, in), there are no biases, and the output
+    head is `wte.weight` again. Other models bring their layout along; the worker checks it against the module
+    that it builds.
     """
+    if model.kind != "gpt":
+        return list(model.layout)
     d = model.width
     tensors: list[tuple[str, tuple[int, ...]]] = [
         ("wte.weight", (model.vocab, d)),
@@ -28,12 +31,12 @@ def layout(model: GptSpec) -> list[tuple[str, tuple[int, ...]]]:
     return [*tensors, ("ln_f.weight", (d,))]
 
 
-def parameter_count(model: GptSpec) -> int:
+def parameter_count(model: ModelSpec) -> int:
     """Length of the flat vector."""
     return sum(prod(shape) for _, shape in layout(model))
 
 
-def slices(model: GptSpec) -> list[tuple[str, tuple[int, ...], slice]]:
+def slices(model: ModelSpec) -> list[tuple[str, tuple[int, ...], slice]]:
     """`layout` with each tensor's place in the flat vector."""
     places, at = [], 0
     for name, shape in layout(model):

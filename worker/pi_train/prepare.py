@@ -8,47 +8,42 @@ every machine.
 """
 
 import math
-import sysconfig
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import click
 import numpy as np
 from pi_sdk.codec import canonical_json, sha256
 from pi_sdk.errors import PiError, UsageError, report
 from pi_sdk.types import (
+    MAX_SPEC_BYTES,
     AuditSpec,
     CodecSpec,
-    DataSpec,
     DeterminismClass,
     ErrorLimit,
     GptSpec,
     InnerSpec,
+    ModelSpec,
     OuterSpec,
     RunSpec,
-    Shard,
     TraceSpec,
 )
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from .determinism import default_classes
+from .determinism import default_classes, fits, pin
 from .fixed import to_fixed
 from .layout import slices
 from .outer import Checkpoint
+from .shards import Store, write_shards
 
-_SHARD = 8 << 20
-_VALIDATION_BYTE = 13
-"""A file is held out when the first byte of its sha256 is below this: about 5 % of them."""
-_NOT_STDLIB = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 _NESTEROV = OuterSpec(rule="nesterov", lr=45875, momentum=58982)
 """DiLoCo's outer rule, 0.7 and 0.9 in Q16, for dense codecs; SparseLoCo's `sgd` goes with sparse ones."""
 _FP32_LIMIT = 1e-3
 """Default error limit: a hundred times what a change of threads or instruction set does to fp32, and a 300th
 of what a wrong learning rate or half a batch does."""
-
-
-class Store(Protocol):
-    def put(self, data: bytes, /) -> str: ...
 
 
 def prepare(
@@ -57,8 +52,12 @@ def prepare(
     seed: int = 0,
     rounds: int = 12,
     data: Path | None = None,
+    token_dtype: str = "uint16",
+    tokenizer: Path | None = None,
     name: str = "pi",
-    model: GptSpec | None = None,
+    model: GptSpec | str | None = None,
+    arguments: dict[str, Any] | None = None,
+    lora: int | None = None,
     inner: InnerSpec | None = None,
     codec: CodecSpec | None = None,
     outer: OuterSpec | None = None,
@@ -71,27 +70,35 @@ def prepare(
 ) -> RunSpec:
     """Puts shards, first checkpoint and the RunSpec's canonical JSON into `store` and returns the RunSpec.
 
-    What is None takes the default of its type (`outer`: the rule that fits the codec); classes default to
-    `default_classes`, limits to 1e-3 for each pair of classes. Raises `UsageError` where `data` cannot be
-    read as text.
+    `data`, `token_dtype` and `tokenizer` are those of `write_shards`; a model's folder brings its tokenizer
+    along. `model` is a `GptSpec`, "gpt", the path of a `transformers` model (`bring_hf`, with `lora`), or
+    `package.module:function` (`bring_factory`, with `arguments`). What is None takes the default of its type
+    (`outer`: the rule that fits the codec); classes default to `default_classes`, limits to 1e-3 for each
+    pair of classes. Raises `UsageError` where data or model cannot be used.
     """
-    model, inner, codec = model or GptSpec(), inner or InnerSpec(), codec or CodecSpec()
+    inner, codec = inner or InnerSpec(), codec or CodecSpec()
     outer = outer or (OuterSpec() if codec.name == "sparse-2bit" else _NESTEROV)
-    train, validation = split(documents(data))
-    for part, text in (("training", train), ("validation", validation)):
-        if len(text) <= inner.sequence:
-            raise UsageError(
-                f"only {len(text)} bytes of {part} text",
-                f"give more text: training and validation each need more than {inner.sequence} bytes",
-            )
-    checkpoint = genesis(model, seed, frac_bits, has_momentum=outer.rule == "nesterov")
     classes = classes or default_classes()
+    if tokenizer is None and isinstance(model, str) and (Path(model) / "tokenizer.json").exists():
+        tokenizer = Path(model)
+    shards, vocab = write_shards(data, tokenizer, token_dtype, store, window=inner.sequence + 1)
+    chosen, weights = _model(model, vocab, arguments or {}, lora, inner.sequence, seed, store.put, classes)
+    if chosen.vocab < vocab:
+        raise UsageError(
+            f"the data have tokens up to {vocab - 1}, but the model's vocabulary ends at {chosen.vocab - 1}",
+            "take the tokenizer that belongs to the model",
+        )
+    if chosen.context < inner.sequence:
+        raise UsageError(
+            f"sequences of {inner.sequence} tokens are longer than the model's context, {chosen.context}"
+        )
+    checkpoint = first_checkpoint(weights, frac_bits, has_momentum=outer.rule == "nesterov")
     spec = RunSpec(
         name=name,
         seed=seed,
         rounds=rounds,
-        model=model,
-        data=DataSpec(train=_shards(train, store), validation=_shards(validation, store)),
+        model=chosen,
+        data=shards,
         genesis_root=checkpoint.root().hex(),
         genesis_file=store.put(checkpoint.to_bytes()),
         inner=inner,
@@ -107,73 +114,57 @@ def prepare(
         ),
         max_width=max_width,
     )
-    store.put(canonical_json(spec))
+    document = canonical_json(spec)
+    if len(document) > MAX_SPEC_BYTES:
+        raise UsageError(
+            f"the RunSpec has {len(document)} bytes, {MAX_SPEC_BYTES} at most",
+            "the model has too many tensors",
+        )
+    store.put(document)
     return spec
 
 
-def documents(data: Path | None) -> list[bytes]:
-    """The documents of a text file, of a JSONL file (field "text"), or of all visible files of a folder in
-    the order of their relative paths; None is the standard library. Raises `UsageError`."""
-    if data is None:
-        root = Path(sysconfig.get_paths()["stdlib"])
-        paths = [p for p in root.rglob("*.py") if not _NOT_STDLIB.intersection(p.relative_to(root).parts)]
-    elif data.is_dir():
-        root, paths = data, [p for p in data.rglob("*") if p.is_file() and not _hidden(p, data)]
-    elif data.is_file():
-        root, paths = data.parent, [data]
-    else:
-        raise UsageError(f"no such file or folder: {data}")
-    found = []
-    for path in sorted(paths, key=lambda p: p.relative_to(root).as_posix()):
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}") from None
-        found += _jsonl(path, raw) if path.suffix == ".jsonl" else [raw]
-    found = [text for text in found if text]
-    if not found:
-        raise UsageError(f"no text in {data or root}")
-    return found
+def _model(
+    model: GptSpec | str | None,
+    vocab: int,
+    arguments: dict[str, Any],
+    lora: int | None,
+    sequence: int,
+    seed: int,
+    put: Callable[[bytes], str],
+    classes: tuple[DeterminismClass, ...],
+) -> tuple[ModelSpec, np.ndarray]:
+    """The model's spec and its first weights, fp32 and flat."""
+    if lora and (not isinstance(model, str) or model == "gpt"):
+        raise UsageError("adapters need the weights of a base", "--lora goes with --model FOLDER")
+    if model is None or model == "gpt":
+        model = GptSpec(vocab=vocab)
+    if not isinstance(model, str):
+        return model, first_weights(model, seed)
+    if "torch" not in sys.modules and (fitting := [c for c in classes if fits(c)]):
+        pin(fitting[0])  # what comes after in this process may want to train
+    from . import bring
+
+    try:
+        if ":" in model and not Path(model).exists():
+            return bring.bring_factory(model, arguments, vocab=vocab, sequence=sequence, seed=seed)
+        return bring.bring_hf(Path(model), lora=lora, sequence=sequence, seed=seed, put=put)
+    except ValidationError as error:  # too many tensors, too short a context
+        raise UsageError(f"{model} makes no run: {_words(error)}") from None
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-def _jsonl(path: Path, raw: bytes) -> list[bytes]:
-    texts = []
-    for number, line in enumerate(raw.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            # Not the json module: libraries raise Python's recursion limit so far that deep nesting kills it.
-            texts.append(from_json(line)["text"].encode())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(f'{path}, line {number}: not a JSON object with a string "text"') from None
-    return texts
-
-
-def split(texts: list[bytes]) -> tuple[bytes, bytes]:
-    """(training bytes, validation bytes): each document goes to one side by its own hash, so that equal
-    documents never stand on both. Where documents are too few for that, the last twentieth of the text is
-    held out."""
-    held_out = [sha256(text)[0] < _VALIDATION_BYTE for text in texts]
-    train = b"".join(text for text, out in zip(texts, held_out, strict=True) if not out)
-    validation = b"".join(text for text, out in zip(texts, held_out, strict=True) if out)
-    whole = len(train) + len(validation)
-    if min(len(train), len(validation)) >= whole // 100:
-        return train, validation
-    text = b"".join(texts)
-    return text[: whole - whole // 20], text[whole - whole // 20 :]
-
-
-def _shards(text: bytes, store: Store) -> tuple[Shard, ...]:
-    parts = [text[at : at + _SHARD] for at in range(0, len(text), _SHARD)]
-    return tuple(Shard(sha256=store.put(part), bytes=len(part)) for part in parts)
+def _words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def genesis(model: GptSpec, seed: int, frac_bits: int = 24, *, has_momentum: bool = False) -> Checkpoint:
-    """The first checkpoint: as GPT-2 starts (deviation 0.02, smaller where a residual branch ends)."""
+    """The first checkpoint of the built-in GPT."""
+    return first_checkpoint(first_weights(model, seed), frac_bits, has_momentum=has_momentum)
+
+
+def first_weights(model: GptSpec, seed: int) -> np.ndarray:
+    """As GPT-2 starts (deviation 0.02, smaller where a residual branch ends): fp32, flat."""
     rng = np.random.Generator(np.random.PCG64(seed))
     parts = []
     for name, shape, place in slices(model):
@@ -183,7 +174,18 @@ def genesis(model: GptSpec, seed: int, frac_bits: int = 24, *, has_momentum: boo
             continue
         deviation = 0.02 / math.sqrt(2 * model.layers) if name.endswith("c_proj.weight") else 0.02
         parts.append((rng.standard_normal(count) * deviation).astype(np.float32))
-    theta = to_fixed(np.concatenate(parts), frac_bits)
+    return np.concatenate(parts)
+
+
+def first_checkpoint(weights: np.ndarray, frac_bits: int, *, has_momentum: bool) -> Checkpoint:
+    """A checkpoint without a past. `UsageError` for weights that fixed point cannot hold."""
+    bound = 2.0 ** (31 - frac_bits)
+    if not (np.abs(weights) < bound).all():
+        raise UsageError(
+            f"a weight is not below {bound:.0f}, the bound of {frac_bits} fractional bits",
+            "take fewer frac_bits",
+        )
+    theta = to_fixed(weights, frac_bits)
     return Checkpoint(theta, np.zeros(len(theta), np.int64) if has_momentum else None)
 
 
@@ -200,22 +202,72 @@ class _Folder:
         return name
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the artifacts.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Text file, folder or .jsonl [default: Python's own library].",
+def _json_object(context: click.Context, option: click.Parameter, value: str) -> dict[str, Any]:
+    try:
+        arguments = from_json(value)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise click.BadParameter("not a JSON object")
+    return arguments
+
+
+_PATH = click.Path(path_type=Path)
+_SOURCES = (
+    click.option(
+        "--data",
+        type=_PATH,
+        help="Text, .jsonl, .parquet, .bin, a folder, a saved data set [default: Python's own library].",
+    ),
+    click.option(
+        "--token-dtype",
+        type=click.Choice(["uint8", "uint16", "uint32"]),
+        default="uint16",
+        show_default=True,
+        help="Of the ids in .bin files.",
+    ),
+    click.option("--tokenizer", type=_PATH, help="A tokenizer.json [default: the model's own, else bytes]."),
+    click.option(
+        "--model",
+        help="gpt, folder or config.json of a transformers model, package.module:function [default: gpt].",
+    ),
+    click.option(
+        "--model-args",
+        "arguments",
+        default="{}",
+        callback=_json_object,
+        help="Arguments of the function, a JSON object.",
+    ),
+    click.option(
+        "--lora",
+        type=click.IntRange(1, 4096),
+        metavar="RANK",
+        help="Train adapters; the model's weights are frozen.",
+    ),
 )
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of data and model; they are keyword arguments of `prepare`."""
+    for option in reversed(_SOURCES):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--out", type=_PATH, required=True, help="Folder for the artifacts.")
+@source_options
 @click.option("--seed", default=0, show_default=True)
 @click.option("--rounds", default=12, show_default=True)
 @click.option("--name", default="pi", show_default=True)
-def main(out: Path, data: Path | None, seed: int, rounds: int, name: str) -> None:
+def main(out: Path, **options: Any) -> None:
     """Prepare a run: data shards, first checkpoint and RunSpec, each in a file named by its sha256."""
     try:
-        spec = prepare(store=_Folder(out), seed=seed, rounds=rounds, data=data, name=name)
+        spec = prepare(store=_Folder(out), **options)
     except PiError as error:
         raise SystemExit(report(error)) from None
+    except ValidationError as error:
+        raise SystemExit(report(UsageError(f"these options make no run: {_words(error)}"))) from None
     click.echo(sha256(canonical_json(spec)).hex())
 
 

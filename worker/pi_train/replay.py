@@ -244,7 +244,7 @@ class _Audit:
 
     def replay(self, trace: Trace, segment: int, steps: list[Batch], start: Border, end: Border) -> _Replayed:
         spec, length = self.spec, self.spec.trace.segment
-        loop = InnerLoop(spec, working_class(spec, self.class_id), start)
+        loop = InnerLoop(spec, working_class(spec, self.class_id), start, self.corpus.files)
         losses, reasons, bitwise = [], [], True
         for i in range(segment * length, (segment + 1) * length):
             lr = learning_rate(spec.inner, self.round * spec.inner.steps + i)

@@ -17,6 +17,7 @@ from .data import Batch, Corpus, batches
 from .determinism import pinned
 from .fixed import divide_q16, saturate, to_fixed, to_fp32
 from .inner import InnerLoop, learning_rate
+from .model import Files
 from .outer import Checkpoint
 from .proofs import build_proofs
 from .state import Border, PrivateState, state_root
@@ -87,7 +88,8 @@ class SlotRun:
     """A slot being trained: `step` once per batch, then `finish`. `borders` gets one file `{j}.bin` per
     border.
 
-    `start` is the border that the slot starts from; `state` the node's private state file, None for zeros.
+    `start` is the border that the slot starts from; `state` the node's private state file, None for zeros;
+    `files` are those of the corpus.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class SlotRun:
         state: bytes | None,
         class_id: str,
         borders: Path,
+        files: Files | None = None,
     ):
         cls = working_class(spec, class_id)
         self.spec, self.round, self.class_id, self.borders = spec, round_, class_id, borders
@@ -107,7 +110,7 @@ class SlotRun:
         private = PrivateState.zeros(n) if state is None else PrivateState.from_bytes(state, n)
         self.feedback = private.feedback
         self.start = Border(to_fp32(checkpoint.theta, spec.frac_bits), private.m, private.v, private.step)
-        self.loop = InnerLoop(spec, cls, self.start)
+        self.loop = InnerLoop(spec, cls, self.start, files)
         self.hashes: list[bytes] = []
         self.records: list[tuple[bytes, float, tuple[bytes, ...]]] = []
         self.tokens = 0
@@ -193,7 +196,15 @@ def train_slot(
     `progress` is called after every inner step with the steps done and the loss. Writes borders (see
     `SlotRun`), nothing else.
     """
-    run = SlotRun(spec, checkpoint, round_=round_, state=state, class_id=class_id, borders=borders)
+    run = SlotRun(
+        spec,
+        checkpoint,
+        round_=round_,
+        state=state,
+        class_id=class_id,
+        borders=borders,
+        files=corpus.files,
+    )
     for batch in batches(spec, corpus, checkpoint.root(), node=node, round_=round_, width=width):
         loss = run.step(batch)
         if progress:

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Evaluations:
-    """Writes the event `val_loss{round, loss, root}`: the loss of C_{round + 1} in nats per byte; round -1 is
-    genesis.
+    """Writes the event `val_loss{round, loss, root}`: the loss of C_{round + 1} in nats per token; round -1
+    is genesis.
     """
 
     bench: Bench

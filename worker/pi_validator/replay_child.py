@@ -111,7 +111,7 @@ class Replayer:
         }
 
     def evaluate(self, request: dict) -> dict:
-        """Validation loss (nats per byte) of a checkpoint on a fixed set of windows."""
+        """Validation loss (nats per token) of a checkpoint on a fixed set of windows."""
         from pi_train.evaluate import validation_loss
 
         checkpoint = self.checkpoint(request["folder"], request["checkpoint"], request["root"])
@@ -129,12 +129,14 @@ def start(config: dict) -> Replayer:
     import pi_train.evaluate
     import pi_train.replay  # noqa: F401
     from pi_train.data import load_corpus
+    from pi_train.model import check
 
     def cached_only(sha256: str, max_bytes: int) -> bytes:
         raise BlobNotFound(f"shard {sha256} is not in the cache")
 
     spec = RunSpec.model_validate_json(Path(config["run_spec"]).read_bytes())
-    corpus = load_corpus(spec.data, cached_only, Path(config["corpus"]))
+    check(spec.model)  # loads its library too
+    corpus = load_corpus(spec, cached_only, Path(config["corpus"]))
     if cls.device == "cpu":
         # Private writable memory, which is what a hostile artifact could make grow; the GPU driver reserves
         # too much of it for such a bound to mean anything.

@@ -77,7 +77,7 @@ def serve(
         cls = _audit_class(spec)
         log.info("run %r: %d rounds; auditing as class %s", spec.name, spec.rounds, cls.id)
         shards = home / "corpus" / "shards"
-        load_corpus(spec.data, through_disk(sources, shards), home / "corpus")
+        load_corpus(spec, through_disk(sources, shards), home / "corpus")
         shutil.rmtree(shards, ignore_errors=True)  # they are in the corpus now
 
         events = stack.enter_context(EventLog(home))

@@ -100,16 +100,18 @@ class Agent:
             log.info("run %r: %d rounds, class %s", spec.name, spec.rounds, cls.id)
             if not is_in:
                 self.member.check(params, width=self.width or 1, faucet=self.faucet)
-                determinism.pin(
-                    cls
-                )  # before money moves. Who comes back may have to reveal before torch is here
+                # before money moves. Who comes back may have to reveal before torch is here
+                determinism.pin(cls)
+                from pi_train.model import check
+
+                check(spec.model)
             return self._work(store, spec, params, cls)
 
     def _work(self, store: HttpStore, spec: RunSpec, params: PoolParams, cls: DeterminismClass) -> str:
         announced = store.mirrors()
         mirrors = [*self.mirrors, *(HttpStore(url, tries=1) for url in announced)]
         sources, shards = MultiStore([store], mirrors), self.home / "data" / "shards"
-        corpus = load_corpus(spec.data, through_disk(sources, shards), self.home / "data")
+        corpus = load_corpus(spec, through_disk(sources, shards), self.home / "data")
         shutil.rmtree(shards, ignore_errors=True)  # they are in the corpus now
         journal = Journal(self.home / f"pool-{self.pool_id}")
         evidence = EvidenceServer(

@@ -88,6 +88,7 @@ def _start(job: SlotJob, kind: type[Run]) -> Run:
         state=job.state,
         class_id=job.class_id,
         borders=job.borders,
+        files=job.corpus.files,
     )
 
 

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,10 +30,10 @@ from pi_train.codecs import UpdateFile
 from pi_train.data import Corpus, load_corpus
 from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
-from pi_train.prepare import prepare
+from pi_train.prepare import prepare, source_options
 from pydantic import ValidationError
 
-from .methods import DEFAULT, DEFAULT_DENSE, METHODS
+from .methods import DEFAULT, DEFAULT_DENSE, METHODS, Method
 
 _Q16 = 1 << 16
 _PARAMETER_ONE = 1 << RunSpec.model_fields["frac_bits"].default
@@ -216,7 +216,10 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
 @click.option("--late", type=click.IntRange(0), default=0, help="Workers that join half-way.")
 @click.option("--evaluate", type=click.IntRange(0), default=1, show_default=True, help="Every n rounds.")
-@click.option("--data", type=click.Path(path_type=Path), help="Text file, folder or JSONL.")
+@source_options
+@click.option(
+    "--sequence", type=click.IntRange(32, 1 << 20), default=64, show_default=True, help="Tokens of each."
+)
 @click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sim"), show_default=True)
 @json_option
@@ -228,9 +231,10 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     pi sim --method diloco --steps 30             DiLoCo with shorter rounds
     pi sim --method demo --rounds 600             DeMo: rounds of one step
     pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
+    pi sim --model DIR --lora 8 --data my.jsonl   adapters on a transformers model, tokens of its tokenizer
 
     Run again with the same options, it goes on where it was stopped. --json prints {"rounds", "root",
-    "val_loss", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per byte.
+    "val_loss", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per token.
     """
     if rules["method"] == "sync":
         rules["batch"] *= rules["workers"]
@@ -242,7 +246,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     determinism.pin(determinism.admitted(spec)[0])
     from pi_train.evaluate import validation_loss
 
-    corpus = load_corpus(spec.data, store.get, out / "corpus")
+    corpus = load_corpus(spec, store.get, out / "corpus")
     n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
     genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, checkpoint_bytes(n, momentum)), n, momentum)
     nodes = nodes_of(spec.seed, rules["workers"])
@@ -283,18 +287,20 @@ def _rules(
     workers: int,
     rounds: int,
     batch: int,
+    sequence: int,
     reset_moments: bool,
-    data: Path | None,
     seed: int,
     method: str | None,
-    **chosen: Any,
+    **options: Any,
 ) -> RunSpec:
-    """The RunSpec of a method and of the options that override it, where they are not None. `UsageError`, or
-    pydantic's words where a number is out of its range."""
-    plain = DEFAULT if chosen["codec"] in (None, "sparse-2bit") else DEFAULT_DENSE
-    rules = replace(
-        METHODS[method] if method else plain, **{k: v for k, v in chosen.items() if v is not None}
-    )
+    """The RunSpec of a method and of the options that override it, where they are not None; the other options
+    are `prepare`'s. `UsageError`, or pydantic's words where a number is out of its range.
+    """
+    names = {field.name for field in fields(Method)} & options.keys()
+    chosen = {name: value for name in names if (value := options[name]) is not None}
+    sources = {name: value for name, value in options.items() if name not in names}
+    plain = DEFAULT if chosen.get("codec", "sparse-2bit") == "sparse-2bit" else DEFAULT_DENSE
+    rules = replace(METHODS[method] if method else plain, **chosen)
     without = "sign" if rules.rule == "sign" else "sgd"
     rule = "nesterov" if rules.momentum else without
     trace = TraceSpec(segment=math.gcd(rules.steps, TraceSpec().segment))
@@ -303,11 +309,12 @@ def _rules(
             store=store,
             seed=seed,
             rounds=rounds,
-            data=data,
+            **sources,
             inner=InnerSpec(
                 optimizer=rules.optimizer,
                 steps=rules.steps,
                 batch=batch,
+                sequence=sequence,
                 lr=rules.lr,
                 weight_decay=rules.weight_decay,
                 carry_moments=not reset_moments,
