@@ -4,7 +4,7 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-# A shell that starts us in the background has us ignore Ctrl-C, and every program under test would inherit it.
+# A shell that starts us in the background has us ignore Ctrl-C, and our programs would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -139,7 +139,7 @@ class Worker:
 
 
 def pool_params(orchestrator: str, rounds: int, **changes: int) -> PoolParams:
-    names = """min_train_window max_train_window reveal_window verdict_window verdict_reveal_window vote_window
-        vote_reveal_window""".split()
+    names = """min_train_window max_train_window reveal_window verdict_window verdict_reveal_window
+        vote_window vote_reveal_window""".split()
     fields = {"rounds": rounds} | dict.fromkeys(names, WINDOW)
     return PoolParams(orchestrator=orchestrator, **(fields | changes))
