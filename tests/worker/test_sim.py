@@ -67,8 +67,8 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
     none = dict.fromkeys(["steps", "lr", "codec", "k", "beta", "outer_lr", "momentum"])
 
     def rules(method: str | None, **chosen) -> RunSpec:
-        fixed = {"workers": 2, "rounds": 2, "batch": 2, "reset_moments": False, "data": texts, "seed": 0}
-        return _rules(store, method=method, **fixed, **none | chosen)
+        fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "reset_moments": False, "seed": 0}
+        return _rules(store, method=method, data=texts, **fixed, **none | chosen)
 
     assert rules(None).outer == OuterSpec() and rules(None).codec == CodecSpec()
     assert rules(None).inner == InnerSpec(batch=2)
