@@ -9,7 +9,7 @@ Figures are ratios against a floor or a peer that is measured in the same run: m
 import argparse
 import importlib
 
-NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation", "churn")
+NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation", "churn", "loss")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -43,14 +43,21 @@ def machine() -> dict:
     }
 
 
-def publish(name: str, title: str, rows: list[dict], note: str) -> None:
-    """Prints `rows` as a table and writes them with the machine and `note` to results/NAME.json."""
+def publish(name: str, title: str, rows: list[dict], note: str, columns: Sequence[str] | None = None) -> None:
+    """Prints `rows` (or some columns of them) as a table and writes them with the machine and `note` to
+    results/NAME.json."""
     table = Table(title=title, caption=note, caption_justify="left")
-    for column in rows[0]:
+    columns = list(rows[0]) if columns is None else columns
+    for column in columns:
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
     for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*(f"{row[c]:.4g}" if isinstance(row[c], float) else str(row[c]) for c in columns))
     Console(width=120).print(table)
+    save(name, title, rows, note)
+
+
+def save(name: str, title: str, rows: list[dict], note: str) -> None:
+    """Writes results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
     out = {"version": 1, "title": title, "note": note, "machine": machine(), "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pi_sdk.store import LocalStore
 from pi_sdk.types import CodecSpec, InnerSpec, OuterSpec, RunSpec
+from pi_train.layout import parameter_count
+from pi_train.outer import Checkpoint
 from pi_worker.methods import METHODS
 from pi_worker.sim import _rules
 
@@ -37,6 +39,13 @@ def simulate(texts: Path, out: Path, *more: str) -> tuple[dict, str]:
     return json.loads(answer), told
 
 
+def refused(texts: Path, out: Path, *more: str) -> str:
+    process = start(texts, out, *more)
+    _, told = process.communicate()
+    assert process.returncode == 2
+    return told
+
+
 def records(out: Path) -> list[dict]:
     lines = (out / "run" / "state" / "rounds.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
@@ -57,9 +66,7 @@ def test_a_killed_simulation_goes_on_to_the_same_checkpoints(texts: Path, tmp_pa
     assert "going on after round" in told and again["root"] == whole["root"]
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
 
-    process = start(texts, tmp_path / "whole", "--seed", "1")
-    _, told = process.communicate()
-    assert process.returncode == 2 and "other rules" in told
+    assert "other rules" in refused(texts, tmp_path / "whole", "--seed", "1")
 
 
 def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_path: Path):
@@ -67,8 +74,9 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
     none = dict.fromkeys(["steps", "lr", "codec", "k", "beta", "outer_lr", "momentum"])
 
     def rules(method: str | None, **chosen) -> RunSpec:
-        fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "reset_moments": False, "seed": 0}
-        return _rules(store, method=method, data=texts, **fixed, **none | chosen)
+        fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "seed": 0}
+        fixed |= {"data": texts, "reset_moments": False, "start": None}
+        return _rules(store, method=method, **fixed, **none | chosen)
 
     assert rules(None).outer == OuterSpec() and rules(None).codec == CodecSpec()
     assert rules(None).inner == InnerSpec(batch=2)
@@ -125,3 +133,17 @@ def test_nonsense_is_one_line(texts: Path, tmp_path: Path, options: list[str], w
     _, told = process.communicate()
     assert process.returncode == 2 and words in told and "Traceback" not in told
     assert len(told.strip().splitlines()) <= 2
+
+
+def test_a_run_goes_on_from_where_another_one_ended(texts: Path, tmp_path: Path):
+    first, _ = simulate(texts, tmp_path / "first", "--rounds", "1")
+    more = ["--rounds", "1", "--start", str(tmp_path / "first"), "--method", "diloco", "--steps", "2"]
+    second, _ = simulate(texts, tmp_path / "second", *more)
+    rules, _ = (tmp_path / "second" / "run" / "rules.json").read_text().splitlines()
+    spec = RunSpec.model_validate_json(rules)
+    data = LocalStore(tmp_path / "second" / "artifacts").get(spec.genesis_file, 1 << 30)
+    began = Checkpoint.from_bytes(data, parameter_count(spec.model), True)
+    assert Checkpoint(began.theta).root().hex() == first["root"]
+    assert began.momentum is not None and not began.momentum.any()
+    assert second["root"] != first["root"]
+    assert "holds no simulation" in refused(texts, tmp_path / "third", "--start", str(tmp_path / "nowhere"))

@@ -10,6 +10,7 @@ every machine.
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def prepare(
     classes: tuple[DeterminismClass, ...] | None = None,
     limits: tuple[ErrorLimit, ...] | None = None,
     max_width: int = 4,
+    theta: np.ndarray | None = None,
 ) -> RunSpec:
     """Puts shards, first checkpoint and the RunSpec's canonical JSON into `store` and returns the RunSpec.
 
@@ -74,7 +76,8 @@ def prepare(
     along. `model` is a `GptSpec`, "gpt", the path of a `transformers` model (`bring_hf`, with `lora`), or
     `package.module:function` (`bring_factory`, with `arguments`). What is None takes the default of its type
     (`outer`: the rule that fits the codec); classes default to `default_classes`, limits to 1e-3 for each
-    pair of classes. Raises `UsageError` where data or model cannot be used.
+    pair of classes. `theta` (int32[n], fixed point) are the first parameters instead of fresh ones. Raises
+    `UsageError` where data or model cannot be used.
     """
     inner, codec = inner or InnerSpec(), codec or CodecSpec()
     outer = outer or (OuterSpec() if codec.name == "sparse-2bit" else _NESTEROV)
@@ -93,6 +96,10 @@ def prepare(
             f"sequences of {inner.sequence} tokens are longer than the model's context, {chosen.context}"
         )
     checkpoint = first_checkpoint(weights, frac_bits, has_momentum=outer.rule == "nesterov")
+    if theta is not None:
+        if len(theta) != len(weights):
+            raise UsageError(f"the model has {len(weights)} parameters, what it starts from {len(theta)}")
+        checkpoint = replace(checkpoint, theta=theta)
     spec = RunSpec(
         name=name,
         seed=seed,

@@ -20,8 +20,9 @@ from random import Random
 from typing import Any
 
 import click
+import numpy as np
 from pi_sdk.codec import canonical_json
-from pi_sdk.errors import UsageError
+from pi_sdk.errors import MalformedArtifact, UsageError
 from pi_sdk.options import HELP, json_option
 from pi_sdk.store import LocalStore
 from pi_sdk.types import AuditSpec, CodecSpec, InnerSpec, OuterSpec, RunSpec, TraceSpec
@@ -220,6 +221,7 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.option(
     "--sequence", type=click.IntRange(32, 1 << 20), default=64, show_default=True, help="Tokens of each."
 )
+@click.option("--start", type=click.Path(path_type=Path), help="The --out of a simulation to go on from.")
 @click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sim"), show_default=True)
 @json_option
@@ -231,6 +233,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     pi sim --method diloco --steps 30             DiLoCo with shorter rounds
     pi sim --method demo --rounds 600             DeMo: rounds of one step
     pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
+    pi sim --start runs/sim --out runs/more       from the model that another simulation has come to
     pi sim --model DIR --lora 8 --data my.jsonl   adapters on a transformers model, tokens of its tokenizer
 
     Run again with the same options, it goes on where it was stopped. --json prints {"rounds", "root",
@@ -281,6 +284,18 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
         )
 
 
+def _theta(folder: Path) -> np.ndarray:
+    """The parameters that the simulation in `folder` has come to. `UsageError`."""
+    try:
+        rules, _ = (folder / "run" / "rules.json").read_text().splitlines()
+        spec = RunSpec.model_validate_json(rules)
+        data = (folder / "run" / "state" / "checkpoint.bin").read_bytes()
+        momentum = spec.outer.rule == "nesterov"
+        return Checkpoint.from_bytes(data, parameter_count(spec.model), momentum).theta
+    except (OSError, ValueError, MalformedArtifact):
+        raise UsageError(f"{folder} holds no simulation", "--start takes another one's --out") from None
+
+
 def _rules(
     store: LocalStore,
     *,
@@ -289,6 +304,7 @@ def _rules(
     batch: int,
     sequence: int,
     reset_moments: bool,
+    start: Path | None,
     seed: int,
     method: str | None,
     **options: Any,
@@ -309,6 +325,7 @@ def _rules(
             store=store,
             seed=seed,
             rounds=rounds,
+            theta=None if start is None else _theta(start),
             **sources,
             inner=InnerSpec(
                 optimizer=rules.optimizer,
