@@ -1,6 +1,6 @@
 """The contracts and their Python model, fed the same random traces, end in the same state.
 
-As many traces as fit into a minute or two; PI_MODEL_TRACES=10000 (`make model`) is the long run, and
+As many traces as fit into a minute; PI_MODEL_TRACES=10000 (`make model`) is the long run, and
 PI_MODEL_SEED is the first trace's seed. A difference names the trace's seed, the move and what differs.
 """
 
@@ -19,7 +19,7 @@ from pi_sdk.tools import forge_path
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLAY = "contracts/test/model/Replay.t.sol"
-TRACES = int(os.environ.get("PI_MODEL_TRACES", "300"))
+TRACES = int(os.environ.get("PI_MODEL_TRACES", "200"))
 SEED = int(os.environ.get("PI_MODEL_SEED", "0"))
 BATCH = 400
 """Traces per run of forge, which holds a whole file in memory."""
