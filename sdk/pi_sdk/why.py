@@ -328,6 +328,7 @@ def why_command(
     """
     from .client import Client
 
+    node = checksum(node)
     with Client(network, rpc_url=rpc_url) as client:
         story = why(client, pool_id, node, round_, _run_seed(client, pool_id))
     click.echo(json.dumps(story.model_dump()) if as_json else _text(story))
