@@ -184,7 +184,11 @@ abstract contract Ghosts is Base {
         }
         if (e == IRewards.Released.selector) {
             uint256 fees = (amount % ETHER) / b.fee;
-            if (move == IRoundLedger.openRound.selector) round = ledger.pool(poolId).nextRound - 1 - ledger.RING();
+            if (move == IRoundLedger.openRound.selector) {
+                // The round whose place is taken; where the pool ends at once, without members, nothing takes it.
+                IRoundLedger.Pool memory p = ledger.pool(poolId);
+                round = p.nextRound - (p.ended ? 0 : 1) - ledger.RING();
+            }
             if (fees != 0) {
                 require(feesOf[poolId][round] == fees + 1, Violated(8, "fees released twice or in part"));
                 feesOf[poolId][round] = 0;
