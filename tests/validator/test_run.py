@@ -179,7 +179,7 @@ def test_a_cheat_appeals_in_vain_to_a_larger_jury(tmp_path):
 
 def test_evidence_that_is_served_to_the_jury_acquits(tmp_path):
     with network(tmp_path) as net:
-        rules = WINDOWS | {"verdict_window": 40, "jury_size": 1, "appeal_window": 10}
+        rules = WINDOWS | {"verdict_window": 50, "jury_size": 1, "appeal_window": 10}
         pool_id, _ = net.pool(rounds=1, min_slots=1, **rules)
         judges = [net.validator(pool_id, i) for i in range(SEATS)]
         worker = net.worker(pool_id, 0)
@@ -209,8 +209,8 @@ def test_a_seat_that_does_nothing_is_reported_and_pays(tmp_path):
     with network(tmp_path) as net:
         rules = WINDOWS | {
             "min_seats": 2,
-            "verdict_window": 35,
-            "verdict_reveal_window": 15,
+            "verdict_window": 45,
+            "verdict_reveal_window": 20,
             "appeal_window": 20,
         }
         pool_id, _ = net.pool(rounds=1, min_slots=1, **rules)
