@@ -4,6 +4,7 @@ connections."""
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -67,6 +68,32 @@ def test_the_next_source_brings_only_the_rest(tmp_path, peer, store):
     assert second.asked == [(NAME, 1_234_567, None)]
     assert first.sent + second.sent == len(DATA)
     assert [p.name for p in tmp_path.iterdir()] == ["blob"]
+
+
+def test_two_threads_that_want_one_blob_do_not_mix_their_bytes(tmp_path, peer, store):
+    """As an audit and a jury do, who look for the same evidence."""
+    asked, sources, problems = peer(), [], []
+    for _ in range(2):
+        sources.append(store(asked))
+    together = threading.Barrier(2)
+
+    def fetch_and_read(source: HttpStore) -> None:
+        try:
+            for i in range(10):
+                together.wait()
+                source.fetch(NAME, tmp_path / str(i) / "blob", len(DATA))
+                assert (tmp_path / str(i) / "blob").read_bytes() == DATA
+        except BaseException as error:
+            problems.append(error)
+            together.abort()
+
+    threads = [threading.Thread(target=fetch_and_read, args=(source,)) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert len(asked.asked) == 10, "who comes second finds it there"
 
 
 def test_a_source_that_stalls_is_left(tmp_path, peer, store):

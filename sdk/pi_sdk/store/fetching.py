@@ -20,12 +20,14 @@ failure after a mebibyte of progress does not count. One that has no such blob, 
 is not asked again.
 """
 
+import fcntl
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,7 +54,7 @@ def fetch(
     """Brings the blob to the file `path`, whole and verified, or raises and leaves what it has for the next
     call. Raises `BlobNotFound`, `BlobCorrupt`, `BlobTooLarge` or another `StoreError` when no source has it.
 
-    One process and thread at a time for each path.
+    Where another thread or process fetches into the same folder, this one waits for it.
     """
     check_name(sha256)
     assert parts is None or parts.size <= max_bytes
@@ -60,21 +62,22 @@ def fetch(
     partial, sparse = (path.with_name(path.name + end) for end in (".part", ".sparse"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            if _file_hash(path) == sha256:
-                return
-            path.unlink()
-        done = None
-        if parts is not None and _in_parts(candidates, sha256, sparse, parts):
-            done = sparse
-        elif _in_order(candidates, sha256, partial, max_bytes):
-            done = partial
-        if done is None:
-            raise _worst(candidates)
-        os.replace(done, path)
-        _sync(path.parent)
-        for left_over in (partial, sparse):
-            left_over.unlink(missing_ok=True)
+        with _alone(path.parent):
+            if path.exists():
+                if _file_hash(path) == sha256:
+                    return
+                path.unlink()
+            done = None
+            if parts is not None and _in_parts(candidates, sha256, sparse, parts):
+                done = sparse
+            elif _in_order(candidates, sha256, partial, max_bytes):
+                done = partial
+            if done is None:
+                raise _worst(candidates)
+            os.replace(done, path)
+            _sync(path.parent)
+            for left_over in (partial, sparse):
+                left_over.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}", "is the disk full?") from error
 
@@ -323,6 +326,17 @@ def through_disk(store: Store, folder: Path) -> Callable[[str, int], bytes]:
         return path.read_bytes()
 
     return get
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds a folder against other threads and processes; a process that dies lets go of it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _file_hash(path: Path) -> str:
