@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from eth_account import Account
-from pi_sdk import Client, PoolParams
+from pi_sdk import Client, LocalStore, PoolParams
+from pi_sdk.codec import sha256
 from pi_sdk.networks import dev_key
 from pi_sdk.processes import accepts, free_port
 from pi_sdk.store import HttpStore
@@ -113,7 +114,9 @@ def pool(folder: Path) -> Iterator[tuple[str, int, list[str]]]:
         serve += ["--port", port, "--home", folder / "orchestrator"]
         stack.enter_context(program(serve, folder / "orchestrator.log", PI_PRIVATE_KEY="0x" + key.key.hex()))
         spec = prepare(
-            store=_Nowhere(), data=Path(__file__).parent, model=GptSpec(layers=1, heads=1, width=32)
+            store=LocalStore(folder / "artifacts"),
+            data=Path(__file__).parent,
+            model=GptSpec(layers=1, heads=1, width=32),
         )
         rules = PoolParams(orchestrator=key.address, rounds=spec.rounds, max_width=spec.max_width)
         pool_id = bank.create_pool(spec, rules, url)
@@ -129,15 +132,6 @@ def pool(folder: Path) -> Iterator[tuple[str, int, list[str]]]:
                 client.join(pool_id, node.address)
             nodes.append("0x" + node.key.hex())
         yield url, pool_id, nodes
-
-
-class _Nowhere:
-    """`prepare` wants a store; nobody trains here."""
-
-    def put(self, data: bytes) -> str:
-        import hashlib
-
-        return hashlib.sha256(data).hexdigest()
 
 
 class Worker:
@@ -198,7 +192,7 @@ def exchange(workers: list[Worker], codec: CodecSpec, folder: Path) -> dict[str,
             values = (rng.standard_normal(PARAMETERS, dtype=np.float32) * 20_000).astype(np.int32)
             data = encode_update(codec, values)
             (folder / f"update-{i}").write_bytes(data)
-            names.append(_name(data))
+            names.append(sha256(data).hex())
         checkpoint = rng.bytes(4 * PARAMETERS)  # as large as the posted one
         (folder / "checkpoint").write_bytes(checkpoint)
         seconds["put"].append(together([{"put": str(folder / f"update-{i}")} for i in range(len(workers))]))
@@ -206,15 +200,9 @@ def exchange(workers: list[Worker], codec: CodecSpec, folder: Path) -> dict[str,
         seconds["gather"].append(together([{"get": get} for get in others]))
         workers[0].tell(put=str(folder / "checkpoint"))
         workers[0].answer()
-        whole = [(_name(checkpoint), len(checkpoint))]
+        whole = [(sha256(checkpoint).hex(), len(checkpoint))]
         seconds["aggregator"].append(together([{"get": whole} for _ in workers]))
     return {what: sorted(taken)[len(taken) // 2] for what, taken in seconds.items()}
-
-
-def _name(data: bytes) -> str:
-    from pi_sdk.codec import sha256
-
-    return sha256(data).hex()
 
 
 def share(train: float, exchange: float) -> float:

@@ -5,6 +5,7 @@ definition. The built-in GPT is here: pre-norm, learned positions, tied embeddin
 `factory.py` bring other people's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -49,7 +50,7 @@ def check(spec: ModelSpec) -> None:
         check_layout(spec, make(spec.factory, spec.arguments, seed=0).named_parameters())
 
 
-class FlatModel:
+class FlatModel(ABC):
     """`params` and `grad` are flat fp32 vectors on the class's device, `weights` named views of `params`."""
 
     weights: dict[str, torch.Tensor]
@@ -59,10 +60,11 @@ class FlatModel:
         self.params = torch.zeros(parameter_count(spec), device=cls.device)
         self.grad = torch.zeros_like(self.params)
 
+    @abstractmethod
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (batch, time, vocab) for int64 tokens (batch, time), and the final-norm output (batch, time,
         width) that they come from."""
-        raise NotImplementedError
+        ...
 
     def loss(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross entropy in nats per token over int64 windows (batch, time + 1), and the final-norm output."""

@@ -33,7 +33,6 @@ class Checkpoints:
     def __init__(self, folder: Path, store: Store, spec: RunSpec, stop: threading.Event):
         self.folder, self._store, self._stop = folder, store, stop
         self._shape = parameter_count(spec.model), spec.outer.rule == "nesterov"
-        self._fetching = threading.Lock()
         self._files: dict[bytes, str] = {}
         self._recipes: dict[bytes, Callable[[], bytes]] = {}
         self._wanted: set[bytes] = set()
@@ -76,10 +75,9 @@ class Checkpoints:
     def _bring(self, root: bytes) -> LocalStore:
         """The store that a checkpoint's file is in, once it is. `StoreError`."""
         file, local = self._files[root], LocalStore(self.folder / root.hex())
-        with self._fetching:
-            if not local.has(file):
-                parts = CheckpointParts(root, *self._shape)
-                self._store.fetch(file, local.path_of(file), parts.size, parts)
+        if not local.has(file):
+            parts = CheckpointParts(root, *self._shape)
+            self._store.fetch(file, local.path_of(file), parts.size, parts)
         return local
 
     def _fetch(self, root: bytes) -> None:

@@ -12,7 +12,7 @@ see, and what an RPC node could lie about, is.
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +35,7 @@ from .evidence import Slot
 
 _ZERO = bytes(32)
 _COMMITMENT_BYTES = 27  # the chain keeps so many of a commitment
-_UNAVAILABLE, _MALFORMED, _NORM, _START = 1, 2, 3, 4  # reasons for an exclusion
+_MALFORMED, _NORM, _START = 2, 3, 4  # reasons for an exclusion that can be checked again
 
 
 class Finding(Model):
@@ -52,7 +52,6 @@ class Finding(Model):
 class _Round:
     number: int
     posted_start: bytes
-    opened: Event
     committed: dict[str, bytes] = field(default_factory=dict)
     revealed: dict[str, Event] = field(default_factory=dict)
     excluded: dict[str, int] = field(default_factory=dict)
@@ -87,9 +86,9 @@ class RunAudit:
         self.n, self.momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
         self.events = self.client.events(pool_id=self.pool_id)
         self.rounds, self.seats = self._read()
-        created = next(e for e in self.events if e.name == "PoolCreated")
+        roots = [e.args["genesis_root"] for e in self.events if e.name == "PoolCreated"]
         known = self._checkpoint(self.spec.genesis_file)
-        if known.root() != created.args["genesis_root"]:
+        if [known.root()] != roots:
             raise PiError("the first checkpoint has another root than the chain says")
         private: dict[str, bytes] = {}
         for number in sorted(self.rounds):
@@ -118,7 +117,7 @@ class RunAudit:
             elif name == "SeatLeft":
                 seats[args["seat"]][-1][3] = args["left_at"]
             elif name == "RoundOpened":
-                round_ = _Round(args["round"], args["start_root"], event)
+                round_ = _Round(args["round"], args["start_root"])
                 round_.members, round_.places = dict(members), len(seats)
                 rounds[round_.number] = round_
             elif args.get("round") in rounds:
@@ -151,9 +150,12 @@ class RunAudit:
 
     # --- one round ----------------------------------------------------------------------------------------
 
-    def _start(self, round_: _Round, known: Checkpoint) -> Iterator[Finding]:
+    def _start(self, round_: _Round, known: Checkpoint) -> Generator[Finding, None, Checkpoint | None]:
         """The checkpoint that the round starts from, after the vote; None where it is nowhere."""
         before = self.rounds.get(round_.number - 1)
+        if round_.number and (before is None or not before.closes):
+            yield self._finding(round_, "events", "those of the round before are not all there")
+            return None
         slots: dict[bytes, int] = defaultdict(int)
         for event in round_.revealed.values():
             slots[event.args["reveal"]["start_root"]] += event.args["reveal"]["width"]
@@ -217,6 +219,8 @@ class RunAudit:
     def _auditors(self, round_: _Round, node: str) -> list[str]:
         """The validators that the seed draws for a slot."""
         assert round_.seed is not None
+        if node not in round_.members:
+            return []
         operator, since = round_.members[node]
         if round_.number >= since + self.params.probation:
             if audit_draw(round_.seed, node) >= self.params.audit_rate:
@@ -235,7 +239,7 @@ class RunAudit:
             taken.append(left.pop(next(p % n for p in range(start, start + n) if p % n in left)))
         return taken
 
-    def _result(self, round_: _Round, start: Checkpoint) -> Iterator[Finding]:
+    def _result(self, round_: _Round, start: Checkpoint) -> Generator[Finding, None, Checkpoint]:
         """The checkpoint that the round's updates lead to, and whether what was posted is that one."""
         if not round_.closes or round_.disproved:
             return start
