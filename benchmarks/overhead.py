@@ -63,7 +63,7 @@ def main() -> None:
             zeros = PrivateState.zeros(n)
             loop = InnerLoop(spec, cls, Border(to_fp32(genesis.theta, spec.frac_bits), zeros.m, zeros.v, 0))
             for i, batch in enumerate(batches(spec, corpus, genesis.root(), node=NODE, round_=0, width=1)):
-                loop.train_step(batch.tokens, learning_rate(spec.inner, i))
+                loop.train_step(batch.tokens, learning_rate(spec, i))
 
         journal = Journal(home / "journal")
         parts: dict[str, list[float]] = {"bare": [], "slot": [], "journal": [], "outer": []}

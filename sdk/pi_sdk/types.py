@@ -234,6 +234,8 @@ class InnerSpec(Model):
     """Gradient norm limit."""
     warmup: int = Field(default=20, ge=0)
     """Inner steps, counted over the whole run, in which the learning rate rises linearly."""
+    decay: int = Field(default=0, ge=0)
+    """Inner steps at the end of the run in which the learning rate falls linearly."""
     carry_moments: bool = True
     """Whether AdamW's moments and step counter go on from a node's last round, or start at zero."""
 

@@ -141,7 +141,7 @@ def test_synchronous_adamw_is_one_loop_over_the_run(tmp_path: Path):
     checkpoint, state = run.genesis, None
     for round_ in range(5):
         (batch,) = run.batches(checkpoint, round_)
-        loop.train_step(batch.tokens, learning_rate(run.spec.inner, round_))
+        loop.train_step(batch.tokens, learning_rate(run.spec, round_))
         result = run.train(SlotRun, checkpoint, round_, state)
         state = result.state
         checkpoint = outer_step(run.spec, checkpoint, [(UpdateFile(run.spec.codec, result.update, run.n), 1)])

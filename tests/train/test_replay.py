@@ -89,7 +89,7 @@ class HalfRate(SlotRun):
         done = len(self.records)
         if done % self.spec.trace.segment == 0:
             self._write_border()
-        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done) / 2
+        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + done) / 2
         loss, hidden = self.loop.train_step(batch.tokens, lr)
         self.record(batch, loss, hidden)
         return loss
@@ -107,7 +107,7 @@ class OtherDataClaimedFalsely(SlotRun):
         done = len(self.records)
         if done % self.spec.trace.segment == 0:
             self._write_border()
-        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + done)
         loss, hidden = self.loop.train_step(batch.tokens[:, ::-1].copy(), lr)
         self.record(batch, loss, hidden)
         return loss
@@ -121,7 +121,7 @@ class PoisonedLabels(SlotRun):
             return super().step(batch)
         tokens = batch.tokens.copy()
         tokens[:, -1] = 7
-        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + 1)
+        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + 1)
         loss, hidden = self.loop.train_step(tokens, lr)
         self.record(batch, loss, hidden)
         return loss
@@ -132,7 +132,7 @@ class HalfBatch(SlotRun):
         done = len(self.records)
         if done % self.spec.trace.segment == 0:
             self._write_border()
-        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + done)
         loss, hidden = self.loop.train_step(batch.tokens[: len(batch.tokens) // 2], lr)
         self.record(batch, loss, hidden)
         return loss

@@ -123,10 +123,15 @@ def test_gradients_are_clipped_by_their_global_norm(run: TinyRun):
     assert loop.model.grad.norm().item() == pytest.approx(1e-3, rel=1e-4)
 
 
-def test_the_learning_rate_rises_over_the_run_and_stays():
-    inner = InnerSpec(lr=1.0, warmup=4)
-    assert [learning_rate(inner, i) for i in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert learning_rate(InnerSpec(lr=1.0, warmup=0), 0) == 1.0
+def test_the_learning_rate_rises_over_the_run_stays_and_falls(run: TinyRun):
+    def over(**rules: int) -> list[float]:
+        inner = run.spec.inner.model_copy(update={"lr": 1.0, "steps": 4, **rules})
+        spec = run.spec.model_copy(update={"inner": inner, "rounds": 2})
+        return [learning_rate(spec, i) for i in range(8)]
+
+    assert over(warmup=4, decay=0) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]
+    assert over(warmup=0, decay=2) == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5]
+    assert over(warmup=2, decay=8) == [0.5, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
 
 
 def test_training_that_diverges_says_so(run: TinyRun):

@@ -6,15 +6,18 @@ import math
 import numpy as np
 import torch
 from pi_sdk.errors import PiError
-from pi_sdk.types import DeterminismClass, InnerSpec, RunSpec
+from pi_sdk.types import DeterminismClass, RunSpec
 
 from .model import Files, build
 from .state import Border
 
 
-def learning_rate(inner: InnerSpec, step: int) -> float:
-    """Linear warm-up, then constant. `step` counts inner steps from the start of the run, 0 first."""
-    return inner.lr * min(1.0, (step + 1) / inner.warmup) if inner.warmup else inner.lr
+def learning_rate(spec: RunSpec, step: int) -> float:
+    """Of AdamW or SGD in an inner step, counted from the start of the run, 0 first: a linear rise over
+    `warmup` steps, then constant, and a linear fall over the last `decay` steps."""
+    inner = spec.inner
+    left = spec.rounds * inner.steps - step
+    return inner.lr * min(1.0, (step + 1) / max(inner.warmup, 1), left / max(inner.decay, 1))
 
 
 class InnerLoop:

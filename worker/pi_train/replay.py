@@ -247,7 +247,7 @@ class _Audit:
         loop = InnerLoop(spec, working_class(spec, self.class_id), start, self.corpus.files)
         losses, reasons, bitwise = [], [], True
         for i in range(segment * length, (segment + 1) * length):
-            lr = learning_rate(spec.inner, self.round * spec.inner.steps + i)
+            lr = learning_rate(spec, self.round * spec.inner.steps + i)
             try:
                 loss, hidden = loop.train_step(steps[i].tokens, lr)
             except PiError as error:  # an honest worker stops before it commits to such a step

@@ -122,7 +122,7 @@ class SlotRun:
         done = len(self.records)
         if done % self.spec.trace.segment == 0:
             self._write_border()
-        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + done)
         loss, hidden = self.loop.train_step(batch.tokens, lr)
         self.record(batch, loss, hidden)
         return loss

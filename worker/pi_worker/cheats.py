@@ -54,7 +54,7 @@ class _WrongShard(SlotRun):
         windows = len(self.corpus.train) - self.spec.inner.sequence
         ids = [(i + windows // 2) % windows for i in batch.ids]
         tokens = windows_at(self.corpus.train, ids, self.spec.inner.sequence)
-        lr = learning_rate(self.spec.inner, self.round * self.spec.inner.steps + done)
+        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + done)
         loss, hidden = self.loop.train_step(tokens, lr)
         self.record(batch, loss, hidden)
         return loss

@@ -196,6 +196,12 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.option("--batch", type=click.IntRange(1, 65536), default=16, show_default=True, help="Sequences.")
 @click.option("--lr", type=float, help="Of the inner optimiser. [default: 2e-3, or the method's]")
 @click.option(
+    "--decay",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Share of the run, at its end, in which the learning rate falls to zero.",
+)
+@click.option(
     "--codec",
     type=click.Choice(["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"]),
     help="[default: sparse-2bit, or the method's]",
@@ -303,6 +309,7 @@ def _rules(
     rounds: int,
     batch: int,
     sequence: int,
+    decay: float,
     reset_moments: bool,
     start: Path | None,
     seed: int,
@@ -334,6 +341,7 @@ def _rules(
                 sequence=sequence,
                 lr=rules.lr,
                 weight_decay=rules.weight_decay,
+                decay=round(decay * rounds * rules.steps),
                 carry_moments=not reset_moments,
             ),
             codec=CodecSpec(name=rules.codec, k=rules.k, beta=round(rules.beta * _Q16)),
