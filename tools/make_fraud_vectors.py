@@ -14,6 +14,7 @@ import random
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from eth_abi.abi import encode
@@ -28,7 +29,7 @@ from pi_train.outer import Checkpoint, outer_step
 
 OUT = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "fraud.json"
 
-RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64)"
+RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64,uint16)"
 LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128,address)"
 CONTRIBUTION = "(address,bytes32,bytes32,uint128,uint16,bytes,uint128,bytes)"
 PROGRESS = "(bytes32,uint32,uint32,uint32,uint32,uint32,bool,int64[256])"
@@ -53,7 +54,7 @@ def hexed(types: str, value: object) -> str:
 def rule_of(codec: CodecSpec, outer: OuterSpec, n: int) -> tuple:
     number = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3, "dct-topk": 4}[codec.name]
     rule = ("sgd", "nesterov", "sign").index(outer.rule)
-    return (number, codec.kept, codec.max_step, rule, outer.lr, outer.momentum, n)
+    return (number, codec.kept, codec.max_step, rule, outer.lr, outer.momentum, n, outer.fragments)
 
 
 def revealed(codec: CodecSpec, values: np.ndarray, i: int, width: int, start_root: bytes) -> RevealedUpdate:
@@ -104,22 +105,25 @@ def step(
         momentum = draw.integers(-high, high, n, endpoint=True)
     before = Checkpoint(theta.astype(np.int32), momentum)
 
+    place = outer.fragment(n, ROUND)
+    size = place.stop - place.start
     reveals = []
     for i, (width, scale) in enumerate(updates):
-        values = draw.normal(0, 1, n) * scale
+        values = draw.normal(0, 1, size) * scale
         values = values.clip(-(1 << 31), (1 << 31) - 1).astype(np.int32)
         root = rng.randbytes(32) if i in strangers else before.root()
         reveals.append(revealed(codec, values, i, width, root))
     left_out = [reveals[i].node for i in excluded]
     counting = fraud.counting(reveals, before.root(), left_out)
-    right = outer_step(spec, before, [(fraud.UpdateFile(codec, r.file or b"", n), r.width) for r in counting])
+    files = [(fraud.UpdateFile(codec, r.file or b"", size), r.width) for r in counting]
+    right = outer_step(spec, before, files, ROUND)
     if broken is not None:
-        reveals[0] = break_update(codec, reveals[0], n, at, broken)
+        reveals[0] = break_update(codec, reveals[0], size, at - place.start, broken)
     posted = Checkpoint(right.theta.copy(), None if right.momentum is None else right.momentum.copy())
     array = posted.theta if posted.momentum is None or seed % 2 else posted.momentum
     array[at] += 1 if array[at] < 0 else -1
 
-    found = fraud.find_fault(spec, before, reveals, left_out, posted)
+    found = fraud.find_fault(spec, ROUND, before, reveals, left_out, posted)
     assert found is not None and found.malformed == (reveals[0].node if broken else None)
     assert broken is not None or found.leaf == at // 256
     proof = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, posted, found)
@@ -155,6 +159,13 @@ def break_update(codec: CodecSpec, reveal: RevealedUpdate, n: int, at: int, end:
     file[stop - len(end) : stop] = end
     root, total = merkle_sum_root(fraud.chunks(codec, bytes(file), n))
     return replace(reveal, file=bytes(file), update_root=root, norm=math.isqrt(total))
+
+
+def in_parts(fragments: int) -> OuterSpec:
+    return SGD.model_copy(update={"fragments": fragments})
+
+
+HALVES = NESTEROV.model_copy(update={"fragments": 2})
 
 
 def steps() -> list[dict]:
@@ -221,6 +232,13 @@ def steps() -> list[dict]:
         step("malformed: no set of coefficients", 68, DCT, SIGN, 2000, uneven, at=999, broken=b"\xff" * 3),
         step("malformed: bits behind the signs", 69, few_dct, SIGN, 1088, uneven, at=1087, broken=b"\x01"),
         step("sixteen dct updates", 70, DCT, SIGN, 100_000, sixteen, at=40_000),
+        step("the last fragment of four, a short one", 81, SPARSE, in_parts(4), last, uneven, at=last - 1),
+        step("outside the fragment", 82, SPARSE, in_parts(4), last, uneven, at=3 * 4096 - 1, split=2),
+        step("outside, behind the fragment", 83, FIXED, in_parts(5), 5 * 4096, uneven, at=5 * 4096 - 9),
+        step("the second of two, with momentum", 84, INT8, HALVES, 20_000, uneven, at=13_000, split=3),
+        step("the first leaf of a fragment", 85, INT8, HALVES, 20_000, uneven, excluded=(0,), at=12_288),
+        step("the leaf before a fragment", 86, DCT, in_parts(2), 9000, uneven, at=8191),
+        step("malformed in a fragment", 87, INT8, HALVES, 20_000, uneven, at=13_000, broken=b"\x80"),
     ]
 
 
@@ -257,11 +275,14 @@ def norm(
     more: int = 0,
     broken: bytes | None = None,
     values: list[int] | None = None,
+    whole: int = 0,
+    outer: OuterSpec = SGD,
 ) -> dict:
     """A proof against the second of three reveals, whose norm is `more` above the root of its tree's sum.
 
     The way goes `depth` nodes down (all: None) towards `chunk`, whose bytes it shows at the bottom; without a
-    `chunk` there is no way. Where nothing is forged, it is the one that the builder finds.
+    `chunk` there is no way. Where nothing is forged, it is the one that the builder finds. Updates have n
+    values, where the model has `whole` parameters in the fragments of `outer`.
     """
     rng, draw = random.Random(seed), np.random.default_rng(seed)
     start = rng.randbytes(32)
@@ -295,7 +316,7 @@ def norm(
         argument = argument if built is None else built[0]
     return {
         "what": what,
-        "rule": hexed(RULE, rule_of(codec, SGD, n)),
+        "rule": hexed(RULE, rule_of(codec, outer, whole or n)),
         **facts(reveals),
         "norm": hexed(NORM, argument),
         "reveals": hexed(CONTRIBUTION + "[]", contributions),
@@ -306,6 +327,7 @@ def norm(
 
 def norms() -> list[dict]:
     few = CodecSpec(k=3)
+    half: Any = {"whole": 8192 + 5000, "outer": in_parts(2)}  # round 3 moves the second
     long = 4 * 4096 + 300  # five chunks, so three levels and three places of padding
     return [
         norm("the root's own", 31, SPARSE, long, wrong=True, more=1),
@@ -344,6 +366,10 @@ def norms() -> list[dict]:
         norm("true, dct", 71, DCT, 4 * 1024 + 300, wrong=False, chunk=4),
         norm("a dct chunk's sum", 72, DCT, 4 * 1024 + 300, wrong=True, chunk=1, changes={(0, 1): -1}),
         norm("a malformed dct chunk", 73, DCT, 300, wrong=True, broken=b"\xff" * 3),
+        norm(
+            "a chunk's sum in a fragment", 88, SPARSE, 5000, wrong=True, chunk=1, changes={(0, 1): 3}, **half
+        ),
+        norm("a true way in a fragment", 89, SPARSE, 5000, wrong=False, chunk=1, **half),
     ]
 
 

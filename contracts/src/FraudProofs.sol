@@ -23,7 +23,9 @@ contract FraudProofs is IFraudProofs {
         bytes32 resultRoot;
         bytes32 accumulator;
         uint256 revealed;
-        OuterRule rule;
+        uint256 depth; // of a checkpoint's tree
+        OuterRule rule; // narrowed to the fragment that the round moves
+        bool moves; // whether the leaf is in it
         uint256 chunk; // the one that has the leaf
         uint256 page; // the leaf's place in it
         ChunkLib.Shape shape;
@@ -109,8 +111,16 @@ contract FraudProofs is IFraudProofs {
         facts.revealed = round.revealed;
 
         facts.rule = pools.outerRule(leaf.poolId);
-        require(leaf.index < OuterLib.leafCount(facts.rule), BadProof("index"));
-        (facts.chunk, facts.page) = ChunkLib.chunkOf(facts.rule, leaf.index);
+        uint256 leaves = OuterLib.leafCount(facts.rule);
+        require(leaf.index < leaves, BadProof("index"));
+        facts.depth = TreeLib.depthOf(leaves);
+        uint256 first = OuterLib.narrow(facts.rule, leaf.round);
+        facts.moves = leaf.index >= first && leaf.index - first < OuterLib.leafCount(facts.rule);
+        if (!facts.moves) {
+            require(leaf.malformed == address(0), BadProof("index"));
+            return facts;
+        }
+        (facts.chunk, facts.page) = ChunkLib.chunkOf(facts.rule, leaf.index - first);
         facts.shape = ChunkLib.shapeOf(facts.rule, facts.chunk);
         facts.chunkSiblings = TreeLib.SUM_SIBLING * TreeLib.depthOf(ChunkLib.chunkCount(facts.rule));
     }
@@ -150,7 +160,7 @@ contract FraudProofs is IFraudProofs {
             progress.accumulator = _accumulate(progress.accumulator, reveal);
             ++progress.revealed;
             bool counts = reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node);
-            if (counts && leaf.malformed == address(0)) {
+            if (counts && facts.moves && leaf.malformed == address(0)) {
                 _requireChunk(facts, reveal);
                 _count(progress, facts, leaf, reveal);
             } else if (counts && leaf.malformed == reveal.node) {
@@ -203,10 +213,11 @@ contract FraudProofs is IFraudProofs {
         emit OuterStepDisproved(leaf.poolId, leaf.round, leaf.index, msg.sender, slashed);
     }
 
-    /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, nothing may change.
+    /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, and outside the round's
+    /// fragment, nothing may change.
     function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private view returns (bool) {
-        uint256 depth = TreeLib.depthOf(OuterLib.leafCount(facts.rule));
-        require(leaf.beforeSiblings.length == depth && leaf.afterSiblings.length == depth, BadProof("siblings"));
+        bool deep = leaf.beforeSiblings.length == facts.depth && leaf.afterSiblings.length == facts.depth;
+        require(deep, BadProof("siblings"));
         require(leaf.before.length == OuterLib.leafBytes(facts.rule), BadProof("before"));
         bytes32 expected = TreeLib.leafHashOf(leaf.before);
         bytes32 startRoot = TreeLib.rootOf(expected, leaf.index, leaf.beforeSiblings);
@@ -252,6 +263,7 @@ contract FraudProofs is IFraudProofs {
     /// children, that of a subtree which has nothing but padding and is not zero, or that of the chunk at the bottom.
     function _hasWrongSum(Norm calldata norm) private view returns (bool) {
         OuterRule memory rule = pools.outerRule(norm.poolId);
+        OuterLib.narrow(rule, norm.round);
         uint256 chunks = ChunkLib.chunkCount(rule);
         uint256 depth = TreeLib.depthOf(chunks);
         uint256 length = norm.path.length;

@@ -213,7 +213,9 @@ abstract contract Base {
     }
 
     function defaultOuter() internal pure returns (OuterRule memory) {
-        return OuterRule({codec: 1, k: 64, maxStep: 1 << 22, rule: 0, lr: 98_304, momentum: 0, parameters: 828_544});
+        return OuterRule({
+            codec: 1, k: 64, maxStep: 1 << 22, rule: 0, lr: 98_304, momentum: 0, parameters: 828_544, fragments: 1
+        });
     }
 
     function newPool(PoolParams memory p) internal pure returns (NewPool memory) {

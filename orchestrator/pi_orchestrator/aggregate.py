@@ -83,14 +83,14 @@ class Aggregator:
     def evidence_limit(self, pool_id: int) -> int | None:
         """Bytes that no honest evidence blob of a pool exceeds; None while its RunSpec was not needed yet.
 
-        A border or a private state holds three 4-byte arrays of the model's size; a trace is counted by its
-        own shape.
+        A border holds three 4-byte arrays of the model's size, a private state up to four; a trace is counted by
+        its own shape.
         """
         spec = self._specs.get(pool_id)
         if spec is None:
             return None
         trace = Trace.size(spec.inner.steps, spec.segments, spec.proofs_per_step)
-        return max(12 * parameter_count(spec.model), trace) + (1 << 20)
+        return max(16 * parameter_count(spec.model), trace) + (1 << 20)
 
     def forget(self) -> None:
         """Drops what is cached about pools: the chain went back."""
@@ -138,14 +138,13 @@ class Aggregator:
 
     def _next(self, pool: Pool, round_: Round, start: Checkpoint) -> Checkpoint:
         """The checkpoint that a closed round led to, recomputed."""
-        updates, bad = self._gather(self.spec(pool), round_.included)
+        updates, bad = self._gather(self.spec(pool), round_.number, round_.included)
         if bad:
             raise BlobNotFound(
                 f"updates of round {round_.number} of pool {pool.id} are gone: {', '.join(bad)}"
             )
-        result = outer_step(
-            self.spec(pool), start, [(u, round_.reveals[node].width) for node, u in updates.items()]
-        )
+        weighted = [(u, round_.reveals[node].width) for node, u in updates.items()]
+        result = outer_step(self.spec(pool), start, weighted, round_.number)
         if result.root().hex() != round_.root[2:]:
             raise StoreError(
                 f"round {round_.number} of pool {pool.id} was closed with a root that its updates do not give"
@@ -163,17 +162,18 @@ class Aggregator:
         started from the round's root. `StoreError`, `MalformedArtifact`.
         """
         spec, start = self.spec(pool), self.checkpoint(pool, round_.number)
-        updates, excluded = self._gather(spec, round_.counting)
-        result = outer_step(spec, start, [(u, round_.reveals[node].width) for node, u in updates.items()])
+        updates, excluded = self._gather(spec, round_.number, round_.counting)
+        weighted = [(u, round_.reveals[node].width) for node, u in updates.items()]
+        result = outer_step(spec, start, weighted, round_.number)
         if self._falsify is not None and round_.number == 0 and not round_.disproved:
             result = self._falsify(result)
         return result.root(), self._keep(pool, result), excluded
 
     def _gather(
-        self, spec: RunSpec, reveals: Mapping[str, Revealed]
+        self, spec: RunSpec, round_: int, reveals: Mapping[str, Revealed]
     ) -> tuple[dict[str, UpdateFile], dict[str, int]]:
         """The updates that hold what their reveals say, and the reasons against the others."""
-        n = parameter_count(spec.model)
+        n = spec.update_values(round_)
         size = max_update_bytes(spec.codec, n)
         deadline = time.monotonic() + _FETCH_SECONDS
         with ThreadPoolExecutor(8) as threads:

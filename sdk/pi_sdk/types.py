@@ -272,6 +272,36 @@ class OuterSpec(Model):
     """Q16; 98304 = 1.5. For sign in fixed-point units: 16777 = 1e-3 at 24 fraction bits."""
     momentum: Q16 = 0
     """Q16; 58982 = 0.9. Zero but for nesterov."""
+    fragments: int = Field(default=1, ge=1, le=256)
+    """Streaming DiLoCo (arXiv 2501.18512) above 1: a round's updates and its outer step are about one of so
+    many contiguous fragments of the parameters, in turn. Between their turns nodes go on from their own."""
+    mix: Q16 = 0
+    """Share of a node's own values that stays in a fragment that comes back, Q16; 0 takes C_r's."""
+    delay: int = Field(default=0, ge=0, le=1)
+    """Rounds that a fragment's return waits. 1: the exchange of one round may take as long as the training of
+    the next one, whose data follow from the checkpoint before C_r."""
+
+    @property
+    def keeps_parameters(self) -> bool:
+        """Whether nodes carry their own parameters from round to round, instead of starting from C_r."""
+        return self.fragments > 1 or self.mix > 0
+
+    def fragment(self, n: int, round_: int) -> slice:
+        """Which of n parameters a round is about: all, or its fragment. Fragments start at multiples of 4096,
+        where chunks of every codec start."""
+        if self.fragments == 1:
+            return slice(0, n)
+        size = -(-n // (4096 * self.fragments)) * 4096
+        start = round_ % self.fragments * size
+        return slice(start, min(start + size, n))
+
+    @model_validator(mode="after")
+    def _fragments_fit(self) -> Self:
+        if self.mix > 1 << 16:
+            raise ValueError("mix must be at most 1")
+        if self.delay >= self.fragments:
+            raise ValueError("a delay needs two fragments or more: one comes back while another one leaves")
+        return self
 
     @model_validator(mode="after")
     def _momentum_fits_rule(self) -> Self:
@@ -362,6 +392,8 @@ class RunSpec(Model):
             raise ValueError("trace.proof_sequences is above inner.batch")
         if self.inner.sequence % 32:
             raise ValueError("inner.sequence must be a multiple of 32, the span of an activation proof")
+        if self.fragment(self.outer.fragments - 1).start >= self.model.parameters:
+            raise ValueError("outer.fragments leaves a fragment without parameters")
         ids = [c.id for c in self.classes]
         if len(set(ids)) != len(ids):
             raise ValueError("classes must have different ids")
@@ -375,6 +407,15 @@ class RunSpec(Model):
         """What a node fetches beside the checkpoint: the tokenizer, and a frozen base."""
         tokenizer = (self.data.tokenizer,) if self.data.tokenizer else ()
         return (*tokenizer, *(self.model.base if self.model.kind == "hf" else ()))
+
+    def fragment(self, round_: int) -> slice:
+        """`OuterSpec.fragment` of this run's parameters."""
+        return self.outer.fragment(self.model.parameters, round_)
+
+    def update_values(self, round_: int) -> int:
+        """Values in an update of a round."""
+        place = self.fragment(round_)
+        return place.stop - place.start
 
     @property
     def segments(self) -> int:
@@ -479,6 +520,8 @@ class OuterRule(Model):
     momentum: Q16
     parameters: int = Field(ge=1, le=1 << 40)
     """Length of the flat parameter vector."""
+    fragments: int = Field(ge=1, le=256)
+    """Of the parameters, one per round in turn."""
 
     @classmethod
     def from_spec(cls, spec: RunSpec) -> Self:
@@ -491,6 +534,7 @@ class OuterRule(Model):
             lr=spec.outer.lr,
             momentum=spec.outer.momentum,
             parameters=spec.model.parameters,
+            fragments=spec.outer.fragments,
         )
 
     def to_abi(self) -> tuple:

@@ -79,7 +79,7 @@ def test_a_wrong_checkpoint_is_disproved_and_the_round_closed_again(someone: Som
     played.close(wrong)
 
     args = (played.pool_id, 0, GENESIS, played.reveals, [], wrong)
-    fault = fraud.find_fault(played.spec, GENESIS, played.reveals, [], wrong)
+    fault = fraud.find_fault(played.spec, 0, GENESIS, played.reveals, [], wrong)
     assert fault is not None and fault.leaf == (N - 5) // 256
     honest = fraud.outer_step_proof(played.spec, *args, fraud.Fault(0))
     with pytest.raises(ContractError) as refused:
@@ -99,7 +99,7 @@ def test_a_wrong_checkpoint_is_disproved_and_the_round_closed_again(someone: Som
     played.creator.stake(100 * TOKEN)
     played.creator.post_bond(played.pool_id)
     played.close(right)
-    assert fraud.find_fault(played.spec, GENESIS, played.reveals, [], right) is None
+    assert fraud.find_fault(played.spec, 0, GENESIS, played.reveals, [], right) is None
     assert played.creator.result_root(played.pool_id, 0) == right.root()
 
 

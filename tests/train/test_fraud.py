@@ -100,8 +100,8 @@ def test_a_proof_shows_the_leaf_before_and_after(name: str, rule: str, data: st.
     right = step(spec, before, counted)
     posted = changed(right, at)
 
-    assert find_fault(spec, before, reveals, excluded, right) is None
-    fault = find_fault(spec, before, reveals, excluded, posted)
+    assert find_fault(spec, ROUND, before, reveals, excluded, right) is None
+    fault = find_fault(spec, ROUND, before, reveals, excluded, posted)
     assert fault == Fault(at // 256)
     proof = outer_step_proof(spec, POOL, ROUND, before, reveals, excluded, posted, fault)
     pool, round_, index, old, old_siblings, new_hash, new_siblings, median, malformed = proof.leaf
@@ -167,7 +167,7 @@ def test_a_counted_malformed_update_is_the_fault(name: str, end: bytes, chunk: i
     with pytest.raises(MalformedArtifact):
         UpdateFile(spec.codec, broken, n)
     reveals[2] = replace(reveals[2], file=None)  # the others' files are not needed
-    fault = find_fault(spec, before, reveals, [], right)
+    fault = find_fault(spec, ROUND, before, reveals, [], right)
     assert fault is not None and fault.malformed == reveals[1].node
     assert fault.leaf == leaf
     proof = outer_step_proof(spec, POOL, ROUND, before, reveals, [], right, fault)
@@ -176,7 +176,7 @@ def test_a_counted_malformed_update_is_the_fault(name: str, end: bytes, chunk: i
     assert sum_root_of(leaf_hash(encoded), squares, chunk, siblings) == reveals[1].update_root
     assert progress_after(spec, before.root(), n, proof, 2)[6]
     with pytest.raises(MalformedArtifact):  # excluded, it is no fault, but then a file is missing
-        find_fault(spec, before, reveals, [reveals[1].node], right)
+        find_fault(spec, ROUND, before, reveals, [reveals[1].node], right)
 
 
 def test_a_missing_or_foreign_file_cannot_be_shown():
@@ -193,14 +193,14 @@ def test_a_header_is_not_under_the_root():
     spec, before, reveals = make("dense-int8", "sgd", 300, 7)
     right = step(spec, before, reveals)
     bad = [replace(reveals[0], file=b"?" * 16 + (reveals[0].file or b"")[16:]), *reveals[1:]]
-    assert find_fault(spec, before, bad, [], right) is None
+    assert find_fault(spec, ROUND, before, bad, [], right) is None
 
 
 def test_revealed_norms_count_even_when_they_are_false():
     spec, before, reveals = make("dense-int8", "sgd", 300, 8)
     honest = step(spec, before, reveals)
     false = [*reveals[:3], replace(reveals[3], norm=1)]
-    assert find_fault(spec, before, false, [], honest) is not None
+    assert find_fault(spec, ROUND, before, false, [], honest) is not None
 
 
 # --- norms --------------------------------------------------------------------------------------------------

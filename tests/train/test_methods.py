@@ -51,7 +51,7 @@ def test_the_error_feedback_is_the_decoupled_momentum(demo: TinyRun):
         update = UpdateFile(demo.spec.codec, result.update, demo.n)
         sent = update.decode()
         delta -= sent / 2**24
-        kept = PrivateState.from_bytes(result.state, demo.n)
+        kept = PrivateState.from_bytes(result.state, demo.spec)
         # Beside a momentum of 0.1 what fp32 parameters and integers round away.
         assert abs(kept.feedback / 2**24 - delta).max() < 3e-7 < 0.05 < abs(delta).max()
         assert not kept.m.any() and not kept.v.any() and kept.step == round_ + 1

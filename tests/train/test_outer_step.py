@@ -67,7 +67,8 @@ def test_error_feedback_keeps_exactly_what_was_not_sent(run: TinyRun, case: dict
     end = np.zeros_like(start)
     delta = to_fixed(start, 24).astype(np.int64)
     total = reference.feedback_step(case["beta"], case["feedback"], delta.tolist())
-    update, rest = compress(spec, start, end, np.array(case["feedback"], np.int32))
+    feedback = np.array(case["feedback"], np.int32)
+    update, rest = compress(spec, Checkpoint(to_fixed(start, 24)), end, feedback, 0)
     assert update.data == reference.encode(codec.name, codec.k, codec.max_step, total)
     expected = [reference.clamp(t - d) for t, d in zip(total, reference.decode(update.data), strict=True)]
     assert rest.tolist() == expected

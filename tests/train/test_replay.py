@@ -42,7 +42,7 @@ def test_training_twice_gives_the_same_bytes(run: TinyRun):
 def test_moments_that_are_not_carried_start_at_zero_and_replay(tmp_path: Path):
     inner = InnerSpec(steps=4, batch=2, sequence=32, warmup=2, carry_moments=False)
     run = TinyRun(tmp_path, inner=inner)
-    state = PrivateState.from_bytes(run.first.state, run.n)
+    state = PrivateState.from_bytes(run.first.state, run.spec)
     assert (state.step, np.abs(state.m).sum(), np.abs(state.v).sum()) == (0, 0, 0)
     assert np.abs(state.feedback).sum() > 0
     report = run.honest.audit()
@@ -181,7 +181,7 @@ def other_update(work: Work) -> None:
 
 
 def forged_state_in(work: Work) -> None:
-    state = PrivateState.from_bytes(work.run.first.state, work.run.n)
+    state = PrivateState.from_bytes(work.run.first.state, work.run.spec)
     forged = PrivateState(state.m * 2, state.v, state.feedback, state.step).to_bytes()
     work.claim(state_in=bytes.fromhex(work.evidence.put(forged)))
 

@@ -24,7 +24,7 @@ from pi_train.layout import layout, parameter_count
 from pi_train.model import GPT
 from pi_train.outer import outer_step
 from pi_train.slot import SlotRun, train_slot
-from pi_train.state import Border, PrivateState, state_bytes, state_root
+from pi_train.state import Border, PrivateState, border_bytes, state_root
 from safetensors.numpy import load_file
 from train.tiny_run import NODE, TinyRun
 
@@ -89,8 +89,8 @@ def test_a_slot_reports_what_it_did(run: TinyRun, tmp_path: Path):
     assert seen == list(enumerate(result.losses, 1)) and len(seen) == run.spec.inner.steps
     assert result.tokens == 2 * 4 * 2 * 32
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.bin", "1.bin", "2.bin"]
-    assert {path.stat().st_size for path in tmp_path.iterdir()} == {state_bytes(run.n)}
-    assert PrivateState.from_bytes(result.state, run.n).step == 4
+    assert {path.stat().st_size for path in tmp_path.iterdir()} == {border_bytes(run.n)}
+    assert PrivateState.from_bytes(result.state, run.spec).step == 4
     assert state_root(result.state) == result.state_out
 
 

@@ -47,6 +47,7 @@ def job(run, borders: Path, node: str = NODE, round_: int = 1, peers=()) -> Slot
         spec=spec,
         corpus=corpus,
         checkpoint=checkpoint,
+        data_root=checkpoint.root(),
         node=node,
         round=round_,
         width=1,

@@ -71,7 +71,8 @@ def test_a_killed_simulation_goes_on_to_the_same_checkpoints(texts: Path, tmp_pa
 
 def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_path: Path):
     store = LocalStore(tmp_path / "artifacts")
-    none = dict.fromkeys(["steps", "lr", "codec", "k", "beta", "outer_lr", "momentum"])
+    names = ["steps", "lr", "codec", "k", "beta", "outer_lr", "momentum", "fragments", "mix", "delay"]
+    none = dict.fromkeys(names)
 
     def rules(method: str | None, **chosen) -> RunSpec:
         fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "seed": 0}
@@ -89,6 +90,7 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
         "sync": (1, "adamw", "dense-fixed", 0, "sgd"),
         "diloco": (500, "adamw", "dense-fixed", 0, "nesterov"),
         "sparseloco": (30, "adamw", "sparse-2bit", 64, "sgd"),
+        "streaming": (25, "adamw", "dense-int8", 0, "nesterov"),
         "int8": (100, "adamw", "dense-int8", 0, "nesterov"),
         "demo": (1, "sgd", "dct-topk", 4, "sign"),
     }

@@ -5,7 +5,7 @@ What goes to the contract is plain tuples in the order of the structs in `IFraud
 bools and 0x-addresses, as an ABI encoder takes them. The contract believes none of it: it replays the
 round's reveals, so a proof has to list all of them, in the order in which they were revealed.
 
-    fault = find_fault(spec, before, reveals, excluded, posted)
+    fault = find_fault(spec, round_, before, reveals, excluded, posted)
     proof = outer_step_proof(spec, pool_id, round_, before, reveals, excluded, posted, fault)
     contract.proveOuterStep(proof.leaf, proof.reveals, proof.excluded)
 """
@@ -82,6 +82,7 @@ def counting(
 
 def find_fault(
     spec: RunSpec,
+    round_: int,
     before: Checkpoint,
     reveals: Sequence[RevealedUpdate],
     excluded: Collection[str],
@@ -93,18 +94,19 @@ def find_fault(
     `MalformedArtifact` where a counting update's file is missing or has another size: no proof can show its
     chunks, and only the vote of the next round can tell.
     """
-    n = len(before.theta)
+    place = spec.outer.fragment(len(before.theta), round_)
+    n = place.stop - place.start
     counted = counting(reveals, before.root(), excluded)
     for reveal in counted:
         if reveal.file is not None and len(reveal.file) == max_update_bytes(spec.codec, n):
             chunk = malformed_chunk(spec.codec, reveal.file, n)
             if chunk is not None:
-                return Fault(chunk * chunk_values(spec.codec) // _LEAF, reveal.node)
+                return Fault((place.start + chunk * chunk_values(spec.codec)) // _LEAF, reveal.node)
     updates = [
         (_AsRevealed(spec.codec, _file(spec.codec, reveal, n), n, reveal.norm), reveal.width)
         for reveal in counted
     ]
-    right = outer_step(spec, before, updates)
+    right = outer_step(spec, before, updates, round_)
     differs = right.theta != posted.theta
     if right.momentum is not None and posted.momentum is not None:
         differs |= right.momentum != posted.momentum
@@ -125,10 +127,12 @@ def outer_step_proof(
 
     `MalformedArtifact` where the file of an update to be shown is missing or is not what its root says.
     """
-    n = len(before.theta)
+    place = spec.outer.fragment(len(before.theta), round_)
+    n, at = place.stop - place.start, fault.leaf * _LEAF - place.start
     counted = counting(reveals, before.root(), excluded)
-    shown = {r.node for r in counted if fault.malformed in (None, r.node)}
-    chunk = fault.leaf * _LEAF // chunk_values(spec.codec)
+    moves = 0 <= at < n  # no update is about a leaf outside the round's fragment
+    shown = {r.node for r in counted if moves and fault.malformed in (None, r.node)}
+    chunk = at // chunk_values(spec.codec)
     contributions = []
     for r in reveals:
         encoded, squares, siblings = b"", 0, b""
@@ -172,11 +176,12 @@ def progress_after(spec: RunSpec, start_root: bytes, n: int, proof: OuterStepPro
     out = {int(node, 16) for node in proof.excluded}
     accumulator, counted, below, up_to, total_width, malformed = ZERO, 0, 0, 0, 0, False
     sums = np.zeros(_LEAF, np.int64)
-    chunk = index * _LEAF // chunk_values(spec.codec)
-    first = index * _LEAF - chunk * chunk_values(spec.codec)
+    place = spec.outer.fragment(n, proof.leaf[1])
+    n, at = place.stop - place.start, index * _LEAF - place.start
+    chunk, first = divmod(at, chunk_values(spec.codec))
     for node, root, update_root, norm, width, encoded, _, _ in proof.reveals[:stop]:
         accumulator = accumulate(accumulator, node, root, update_root, norm, width)
-        if root != start_root or int(node, 16) in out:
+        if root != start_root or int(node, 16) in out or not 0 <= at < n:
             continue
         if named:
             malformed |= int(node, 16) == named
@@ -209,7 +214,7 @@ def norm_proof(
 
     `sums` are the sums of squares that the accused put at its chunks, where they are not those of the file.
     None where the norm is true, or where file and sums do not lead to the revealed root (then only an
-    exclusion helps). `n` is the number of parameters.
+    exclusion helps). `n` is the number of values in an update.
     """
     reveal = reveals[accused]
     leaves = list(chunks(codec, _file(codec, reveal, n), n))

@@ -112,11 +112,35 @@ def norm_factors(norms: Sequence[int]) -> list[int]:
 
 
 def outer_step(
-    spec: RunSpec, checkpoint: Checkpoint, contributions: Sequence[tuple[UpdateFile, int]]
+    spec: RunSpec,
+    checkpoint: Checkpoint,
+    contributions: Sequence[tuple[UpdateFile, int]],
+    round_: int | None = None,
 ) -> Checkpoint:
-    """The next checkpoint from (update, width) of the included nodes in any order; the same from none."""
+    """The next checkpoint from (update, width) of the included nodes in any order; the same from none.
+
+    Where a run has fragments, `round_` says which one moves. The others stay as they are.
+    """
     if not contributions:
         return checkpoint
+    if spec.outer.fragments == 1:
+        return _step(spec, checkpoint, contributions)
+    assert round_ is not None, "which fragment moves follows from the round"
+    place, momentum = spec.outer.fragment(len(checkpoint.theta), round_), checkpoint.momentum
+    part = Checkpoint(checkpoint.theta[place], None if momentum is None else momentum[place])
+    moved = _step(spec, part, contributions)
+    theta = checkpoint.theta.copy()
+    theta[place] = moved.theta
+    if momentum is not None and moved.momentum is not None:
+        momentum = momentum.copy()
+        momentum[place] = moved.momentum
+    return Checkpoint(theta, momentum)
+
+
+def _step(
+    spec: RunSpec, checkpoint: Checkpoint, contributions: Sequence[tuple[UpdateFile, int]]
+) -> Checkpoint:
+    """The outer step of as many parameters as the updates have."""
     total_width = sum(width for _, width in contributions)
     assert total_width <= MAX_TOTAL_WIDTH, "the mean would overflow"
     assert (checkpoint.momentum is None) == (spec.outer.rule != "nesterov"), "momentum belongs to nesterov"

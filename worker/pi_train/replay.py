@@ -27,12 +27,11 @@ from pi_sdk.types import Outcome, Reveal, RunSpec
 
 from .codecs import UpdateFile
 from .data import Batch, Corpus, batches
-from .fixed import to_fp32
 from .inner import InnerLoop, learning_rate
 from .outer import Checkpoint
 from .proofs import build_proofs, check_proofs, parse_proofs
-from .slot import carried, compress, loss_bits, proven, working_class
-from .state import Border, PrivateState, state_bytes, state_root
+from .slot import carried, compress, first_border, loss_bits, proven, working_class
+from .state import Border, PrivateState, border_bytes, private_bytes, state_root
 
 Fetch = Callable[[str, int], bytes]
 
@@ -87,16 +86,17 @@ def audit_slot(
     fetch: Fetch,
     validator: str,
     class_id: str,
+    data_root: bytes | None = None,
 ) -> AuditReport:
     """Audits one revealed slot in a process pinned to the validator's class `class_id`.
 
     `checkpoint` is C_r; `seed` the round's audit seed; `update` the update file, None if it is not to be had.
     `fetch(sha256 hex, max bytes)` gets evidence and raises `StoreError` for what it cannot get: the slot is
-    WITHHELD. Raises `SpecMismatch` for the caller's own faults only.
+    WITHHELD. `data_root` as in `train_slot`. Raises `SpecMismatch` for the caller's own faults only.
     """
     working_class(spec, class_id)
     began = time.monotonic()
-    audit = _Audit(spec, corpus, checkpoint, node, round_, reveal, seed, fetch, class_id)
+    audit = _Audit(spec, corpus, checkpoint, node, round_, reveal, seed, fetch, class_id, data_root)
     try:
         audit.run(update)
     except _Fault as fault:
@@ -135,11 +135,13 @@ class _Audit:
         seed: bytes,
         fetch: Fetch,
         class_id: str,
+        data_root: bytes | None,
     ):
         self.spec, self.corpus, self.checkpoint, self.reveal = spec, corpus, checkpoint, reveal
         self.node, self.round, self.seed, self.fetch, self.class_id = node, round_, seed, fetch, class_id
         self.n = len(checkpoint.theta)
         self.root = checkpoint.root()
+        self.data_root = data_root or self.root
         self.outcome, self.reasons, self.limit = Outcome.ACCEPT, [], 0.0
         self.replayed: list[_Replayed] = []
 
@@ -165,7 +167,7 @@ class _Audit:
     def check_update(self, data: bytes | None) -> UpdateFile:
         if data is None:
             raise _Fault(Outcome.WITHHELD, "the update file is not to be had")
-        update = UpdateFile(self.spec.codec, data, self.n)
+        update = UpdateFile(self.spec.codec, data, self.spec.update_values(self.round))
         if update.root != self.reveal.update_root:
             raise _Fault(Outcome.MISMATCH, "the update file has another root than was committed")
         if update.norm != self.reveal.norm:
@@ -202,7 +204,12 @@ class _Audit:
         """The batches of the whole slot, which the trace must have trained on."""
         steps = list(
             batches(
-                self.spec, self.corpus, self.root, node=self.node, round_=self.round, width=self.reveal.width
+                self.spec,
+                self.corpus,
+                self.data_root,
+                node=self.node,
+                round_=self.round,
+                width=self.reveal.width,
             )
         )
         for i, (batch, claimed) in enumerate(zip(steps, trace.batches, strict=True)):
@@ -212,16 +219,13 @@ class _Audit:
 
     def check_states(self, trace: Trace, update: UpdateFile) -> dict[int, Border]:
         """The borders of the drawn segments, once the slot's ends fit C_r, update and private states."""
-        size, last = state_bytes(self.n), self.spec.segments
+        size, last = border_bytes(self.n), self.spec.segments
         if self.reveal.state_in == ZERO:
             private = PrivateState.zeros(self.n)
         else:
-            private = PrivateState.from_bytes(
-                self.get(self.reveal.state_in, size, "the private state"), self.n
-            )
-        start = Border(
-            to_fp32(self.checkpoint.theta, self.spec.frac_bits), private.m, private.v, private.step
-        )
+            data = self.get(self.reveal.state_in, private_bytes(self.spec), "the private state")
+            private = PrivateState.from_bytes(data, self.spec)
+        start = first_border(self.spec, self.checkpoint, private, self.round)
         if sha256(start.to_bytes()) != trace.borders[0]:
             raise _Fault(
                 Outcome.MISMATCH, "the first border is not the checkpoint with the committed private state"
@@ -235,10 +239,10 @@ class _Audit:
                 raise _Fault(Outcome.MISMATCH, f"border {j} counts other steps than its place says")
 
         end = borders[last]
-        expected, feedback = compress(self.spec, start.params, end.params, private.feedback)
+        expected, feedback = compress(self.spec, self.checkpoint, end.params, private.feedback, self.round)
         if expected.data != update.data:
             raise _Fault(Outcome.MISMATCH, "the update is not what the last border gives")
-        if state_root(carried(self.spec, end, feedback).to_bytes()) != self.reveal.state_out:
+        if state_root(carried(self.spec, end, feedback, self.round).to_bytes()) != self.reveal.state_out:
             raise _Fault(Outcome.MISMATCH, "the private state is not what the last border gives")
         return borders
 

@@ -4,7 +4,7 @@ import hashlib
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from pi_sdk.types import DeterminismClass, RunSpec
 from .codecs import UpdateFile, encode_update
 from .data import Batch, Corpus, batches
 from .determinism import pinned
-from .fixed import divide_q16, saturate, to_fixed, to_fp32
+from .fixed import Q16_ONE, divide_q16, saturate, to_fixed, to_fp32
 from .inner import InnerLoop, learning_rate
 from .model import Files
 from .outer import Checkpoint
@@ -60,36 +60,54 @@ def working_class(spec: RunSpec, class_id: str) -> DeterminismClass:
     return cls
 
 
-def compress(
-    spec: RunSpec, start: np.ndarray, end: np.ndarray, feedback: np.ndarray
-) -> tuple[UpdateFile, np.ndarray]:
-    """The update of fp32 parameters `start` -> `end`, and the new error feedback (int32).
+def first_border(spec: RunSpec, checkpoint: Checkpoint, private: PrivateState, round_: int) -> Border:
+    """What a slot starts from: C_r's parameters, or a node's own with the fragment that has come back. Who
+    took no part in the round before starts from C_r again."""
+    params = to_fp32(checkpoint.theta, spec.frac_bits)
+    if private.params is not None and private.round == round_ - 1:
+        params = private.params.copy()
+        if round_ > spec.outer.delay:
+            back = spec.fragment(round_ - 1 - spec.outer.delay)
+            own = to_fixed(params[back], spec.frac_bits).astype(np.int64)
+            mixed = spec.outer.mix * own + (Q16_ONE - spec.outer.mix) * checkpoint.theta[back].astype(
+                np.int64
+            )
+            params[back] = to_fp32(divide_q16(mixed), spec.frac_bits)
+    return Border(params, private.m, private.v, private.step)
 
-    acc = beta * feedback + (start - end) in fixed point; the update is what the codec keeps of acc, the
-    feedback the rest.
+
+def compress(
+    spec: RunSpec, checkpoint: Checkpoint, end: np.ndarray, feedback: np.ndarray, round_: int
+) -> tuple[UpdateFile, np.ndarray]:
+    """The update from C_r to the fp32 parameters `end`, and the new error feedback (int32).
+
+    acc = beta * feedback + (C_r - end) in fixed point, for the parameters that the round is about; the update
+    is what the codec keeps of acc, the feedback the rest.
     """
-    delta = saturate(
-        to_fixed(start, spec.frac_bits).astype(np.int64) - to_fixed(end, spec.frac_bits).astype(np.int64)
-    )
-    kept = divide_q16(feedback.astype(np.int64) * spec.codec.beta)
+    place, bits = spec.outer.fragment(len(end), round_), spec.frac_bits
+    start = to_fixed(to_fp32(checkpoint.theta[place], bits), bits).astype(np.int64)
+    delta = saturate(start - to_fixed(end[place], bits))
+    kept = divide_q16(feedback[place].astype(np.int64) * spec.codec.beta)
     total = saturate(kept + delta)
     update = UpdateFile(spec.codec, encode_update(spec.codec, total), len(total))
-    return update, saturate(total.astype(np.int64) - update.decode())
+    left = feedback.copy()
+    left[place] = saturate(total.astype(np.int64) - update.decode())
+    return update, left
 
 
-def carried(spec: RunSpec, end: Border, feedback: np.ndarray) -> PrivateState:
+def carried(spec: RunSpec, end: Border, feedback: np.ndarray, round_: int) -> PrivateState:
     """What a node takes into its next round from the last border of this one and the new error feedback."""
-    if spec.inner.carry_moments:
-        return PrivateState(end.m, end.v, feedback, end.step)
-    return replace(PrivateState.zeros(len(feedback)), feedback=feedback)
+    zeros = PrivateState.zeros(len(feedback))
+    m, v, step = (end.m, end.v, end.step) if spec.inner.carry_moments else (zeros.m, zeros.v, 0)
+    params = end.params if spec.outer.keeps_parameters else None
+    return PrivateState(m, v, feedback, step, params, round_)
 
 
 class SlotRun:
     """A slot being trained: `step` once per batch, then `finish`. `borders` gets one file `{j}.bin` per
     border.
 
-    `start` is the border that the slot starts from; `state` the node's private state file, None for zeros;
-    `files` are those of the corpus.
+    `state` is the node's private state file, None for zeros; `files` are those of the corpus.
     """
 
     def __init__(
@@ -107,10 +125,10 @@ class SlotRun:
         self.spec, self.round, self.class_id, self.borders = spec, round_, class_id, borders
         n = len(checkpoint.theta)
         self.state_in = state_root(state)
-        private = PrivateState.zeros(n) if state is None else PrivateState.from_bytes(state, n)
+        private = PrivateState.zeros(n) if state is None else PrivateState.from_bytes(state, spec)
         self.feedback = private.feedback
-        self.start = Border(to_fp32(checkpoint.theta, spec.frac_bits), private.m, private.v, private.step)
-        self.loop = InnerLoop(spec, cls, self.start, files)
+        self.checkpoint = checkpoint
+        self.loop = InnerLoop(spec, cls, first_border(spec, checkpoint, private, round_), files)
         self.hashes: list[bytes] = []
         self.records: list[tuple[bytes, float, tuple[bytes, ...]]] = []
         self.tokens = 0
@@ -144,8 +162,8 @@ class SlotRun:
         assert len(self.records) == self.spec.inner.steps, "a slot has a fixed number of steps"
         self._write_border()
         end = self.loop.border()
-        update, feedback = compress(self.spec, self.start.params, end.params, self.feedback)
-        state = carried(self.spec, end, feedback).to_bytes()
+        update, feedback = compress(self.spec, self.checkpoint, end.params, self.feedback, self.round)
+        state = carried(self.spec, end, feedback, self.round).to_bytes()
         digests, losses, proofs = zip(*self.records, strict=True)
         trace = Trace(
             self.class_id, tuple(self.hashes), digests, tuple(loss_bits(loss) for loss in losses), proofs
@@ -187,14 +205,16 @@ def train_slot(
     state: bytes | None,
     class_id: str,
     borders: Path,
+    data_root: bytes | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> SlotResult:
     """Trains `width` slots' batches as one node's work of a round, in a process pinned to the class
     `class_id`.
 
-    `checkpoint` is C_r; `state` the node's own private state file from its last round, None for a joiner.
-    `progress` is called after every inner step with the steps done and the loss. Writes borders (see
-    `SlotRun`), nothing else.
+    `checkpoint` is C_r; `state` the node's own private state file from its last round, None for a joiner;
+    `data_root` the root that the data follow from, where it is not C_r's (`outer.delay`). `progress` is
+    called after every inner step with the steps done and the loss. Writes borders (see `SlotRun`), nothing
+    else.
     """
     run = SlotRun(
         spec,
@@ -205,7 +225,8 @@ def train_slot(
         borders=borders,
         files=corpus.files,
     )
-    for batch in batches(spec, corpus, checkpoint.root(), node=node, round_=round_, width=width):
+    root = data_root or checkpoint.root()
+    for batch in batches(spec, corpus, root, node=node, round_=round_, width=width):
         loss = run.step(batch)
         if progress:
             progress(len(run.records), loss)

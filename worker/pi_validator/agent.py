@@ -165,6 +165,7 @@ class Agent:
                     args["update_file"].hex(),
                     args["locations"],
                     duty.start_root,
+                    self._data_root(duty.number),
                 )
             case "RevealsSealed":
                 self.rounds[args["round"]].sealed = True
@@ -207,6 +208,12 @@ class Agent:
                 self.cases[args["case_id"]].revealed = True
                 self.votes += 1
 
+    def _data_root(self, number: int) -> bytes | None:
+        """What the data of a round follow from, where it is not its start root. The votes about an earlier
+        round are over by then."""
+        delay = self.spec.outer.delay
+        return self.rounds[number - delay].start_root if 0 < delay <= number else None
+
     def _note_overruled(self, number: int, root: bytes) -> None:
         """The votes of round `number` + 1 put `root` in the place of the result that was posted."""
         before, voted = self.rounds[number], self.rounds[number + 1]
@@ -216,7 +223,7 @@ class Agent:
         included = [slot for slot in before.counting() if slot.node not in before.excluded]
         bench.checkpoints.note_recipe(
             root,
-            lambda: recompute(self.spec, bench.store, bench.checkpoints.read(start), included, root),
+            lambda: recompute(self.spec, bench.store, number, bench.checkpoints.read(start), included, root),
         )
 
     def _note_close(self, number: int, posted: bytes) -> None:

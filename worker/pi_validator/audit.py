@@ -184,6 +184,7 @@ class SlotAudit:
             "folder": str(folder),
             "checkpoint": file,
             "root": self.slot.start_root.hex(),
+            "data_root": (self.slot.data_root or self.slot.start_root).hex(),
             "evidence": str(self.evidence.folder),
             "node": self.slot.node,
             "round": self.slot.round,

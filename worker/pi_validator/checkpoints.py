@@ -96,16 +96,19 @@ class Checkpoints:
             self._stop.wait(RETRY_SECONDS)
 
 
-def recompute(spec: RunSpec, store: Store, start: bytes, slots: Sequence[Slot], root: bytes) -> bytes:
-    """The file of the checkpoint that `slots` lead to from the checkpoint file `start`; its root must be
-    `root`. Raises `StoreError` where an update, or such a result, is not to be had, and `MalformedArtifact`.
+def recompute(
+    spec: RunSpec, store: Store, round_: int, start: bytes, slots: Sequence[Slot], root: bytes
+) -> bytes:
+    """The file of the checkpoint that a round's `slots` lead to from the checkpoint file `start`; its root
+    must be `root`. Raises `StoreError` where an update, or such a result, is not to be had, and
+    `MalformedArtifact`.
     """
-    n = parameter_count(spec.model)
-    limit, updates = max_update_bytes(spec.codec, n), []
+    n, values = spec.model.parameters, spec.update_values(round_)
+    limit, updates = max_update_bytes(spec.codec, values), []
     for slot in slots:
-        update = UpdateFile(spec.codec, fetched(slot, store, limit), n)
+        update = UpdateFile(spec.codec, fetched(slot, store, limit), values)
         updates.append((update, slot.reveal.width))
-    result = outer_step(spec, Checkpoint.from_bytes(start, n, spec.outer.rule == "nesterov"), updates)
+    result = outer_step(spec, Checkpoint.from_bytes(start, n, spec.outer.rule == "nesterov"), updates, round_)
     if result.root() != root:
         raise StoreError("the updates that were revealed do not lead to the checkpoint of the votes")
     return result.to_bytes()

@@ -116,7 +116,7 @@ class Closes:
 
     def _check(self, close: Close) -> _Found:
         reveals = [self._revealed(slot) for slot in close.slots]
-        codec, n = self.bench.spec.codec, self._n
+        codec, n = self.bench.spec.codec, self.bench.spec.update_values(close.round)
         norms = []
         for i, reveal in enumerate(reveals):
             if reveal.file is not None and len(reveal.file) == max_update_bytes(codec, n):
@@ -130,7 +130,7 @@ class Closes:
     def _wrong_result(self, close: Close, reveals: list[RevealedUpdate]) -> OuterStepProof | None:
         spec = self.bench.spec
         before, posted = self._checkpoint(close.start), self._checkpoint(close.posted)
-        fault = find_fault(spec, before, reveals, close.excluded, posted)
+        fault = find_fault(spec, close.round, before, reveals, close.excluded, posted)
         if fault is None:
             return None
         log.error("round %d: the posted result is wrong at leaf %d", close.round, fault.leaf)
@@ -147,7 +147,9 @@ class Closes:
 
     def _revealed(self, slot: Slot) -> RevealedUpdate:
         try:
-            file = fetched(slot, self.bench.store, max_update_bytes(self.bench.spec.codec, self._n))
+            spec = self.bench.spec
+            limit = max_update_bytes(spec.codec, spec.update_values(slot.round))
+            file = fetched(slot, self.bench.store, limit)
         except StoreError as error:
             log.debug("round %d: the update of %s: %s", slot.round, slot.node, error)
             file = None

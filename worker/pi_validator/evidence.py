@@ -19,8 +19,7 @@ from pi_sdk.errors import BlobNotFound, BlobTooLarge, MalformedArtifact, PiError
 from pi_sdk.store import HttpStore, LocalStore, Store
 from pi_sdk.types import Reveal, RunSpec
 from pi_train.codecs import max_update_bytes
-from pi_train.layout import parameter_count
-from pi_train.state import state_bytes
+from pi_train.state import border_bytes, private_bytes
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -39,6 +38,8 @@ class Slot:
     locations: str
     start_root: bytes
     """C_r, which the round started from on chain."""
+    data_root: bytes | None = None
+    """The root that its data follow from, where it is not `start_root` (`outer.delay`)."""
 
 
 def announced_stores(locations: str) -> Sequence[HttpStore]:
@@ -81,12 +82,11 @@ class Evidence(threading.Thread):
     def _wanted(self) -> Iterator[tuple[str, int]]:
         """(sha256, size limit in bytes) of everything; what the trace names comes once the trace is here."""
         spec, reveal = self.spec, self.slot.reveal
-        n = parameter_count(spec.model)
         trace_bytes = Trace.size(spec.inner.steps, spec.segments, spec.proofs_per_step)
-        yield self.slot.update_file, max_update_bytes(spec.codec, n)
+        yield self.slot.update_file, max_update_bytes(spec.codec, spec.update_values(self.slot.round))
         yield reveal.trace_root.hex(), trace_bytes
         if reveal.state_in != ZERO:
-            yield reveal.state_in.hex(), state_bytes(n)
+            yield reveal.state_in.hex(), private_bytes(spec)
         if not self._local.has(reveal.trace_root.hex()):
             return
         try:
@@ -102,7 +102,7 @@ class Evidence(threading.Thread):
         drawn = audit_segments(self.seed, self.slot.node, spec.segments, spec.audit.segments)
         borders = {border for segment in drawn for border in (segment, segment + 1)} | {spec.segments}
         for border in sorted(borders - {0}):  # border 0 is rebuilt from C_r and the private state
-            yield trace.borders[border].hex(), state_bytes(n)
+            yield trace.borders[border].hex(), border_bytes(spec.model.parameters)
 
     def _obtain(self, sha256: str, size: int) -> bool:
         """Whether the blob is in the folder now."""

@@ -59,8 +59,8 @@ class Replayer:
         return parameter_count(self.spec.model)
 
     def audit(self, request: dict) -> dict:
-        """Judges one slot. Request: folder, checkpoint, root (of C_r); evidence (folder), update (sha256);
-        node, round, reveal, seed, validator.
+        """Judges one slot. Request: folder, checkpoint, root (of C_r); data_root; evidence (folder), update
+        (sha256); node, round, reveal, seed, validator.
         """
         from pi_sdk.errors import BlobCorrupt, StoreError
         from pi_sdk.store import LocalStore
@@ -82,7 +82,10 @@ class Replayer:
                 raise
 
         try:
-            update = fetch(request["update"], max_update_bytes(self.spec.codec, self.parameters))
+            update = fetch(
+                request["update"],
+                max_update_bytes(self.spec.codec, self.spec.update_values(request["round"])),
+            )
         except StoreError:
             update = None
         report = audit_slot(
@@ -97,6 +100,7 @@ class Replayer:
             fetch=fetch,
             validator=request["validator"],
             class_id=self.class_id,
+            data_root=bytes.fromhex(request["data_root"]),
         )
         if damaged:
             raise RuntimeError(f"this validator's own copy of {damaged[0]} is damaged")

@@ -261,7 +261,7 @@ class RunAudit:
                 problem = f"for reason {reason}, but its update is as it should be"
                 yield self._finding(round_, f"exclusion of {node}", problem)
             self.checked["updates"] += update is not None
-        result = outer_step(self.spec, start, contributions)
+        result = outer_step(self.spec, start, contributions, round_.number)
         close = round_.closes[-1].args
         if round_.overruled is None and close["root"] != result.root():
             return result  # said where the next round starts
@@ -276,11 +276,12 @@ class RunAudit:
 
     def _update(self, event: Event, opened: Reveal) -> UpdateFile:
         """A revealed update, held against its reveal. `StoreError`, `MalformedArtifact`."""
-        args, limit = event.args, max_update_bytes(self.spec.codec, self.n)
+        args = event.args
+        values = self.spec.update_values(args["round"])
         file, locations = args["update_file"].hex(), args["locations"]
         slot = Slot(args["round"], args["node"], opened, file, locations, opened.start_root)
-        data = fetched(slot, self.store, limit)
-        update = UpdateFile(self.spec.codec, data, self.n)
+        data = fetched(slot, self.store, max_update_bytes(self.spec.codec, values))
+        update = UpdateFile(self.spec.codec, data, values)
         if update.root != opened.update_root:
             raise MalformedArtifact("its root is not the committed one")
         if update.norm != opened.norm:

@@ -28,6 +28,7 @@ _EVENTS = ("RoundOpened", "Revealed", "Excluded", "RoundClosed", "CloseDisproved
 class Announced:
     """One on-time reveal, as it stands on chain."""
 
+    round: int
     node: str
     reveal: Reveal
     update_file: str
@@ -112,6 +113,7 @@ def _announced(args: dict) -> Announced:
     web = [url for url in urls if urlsplit(url).scheme in ("http", "https")]
     opened = args["reveal"]
     return Announced(
+        round=args["round"],
         node=args["node"],
         reveal=opened if isinstance(opened, Reveal) else Reveal(**opened),
         update_file=args["update_file"].hex(),
@@ -167,21 +169,21 @@ class Checkpoints:
         should not be.
         """
         contributions = [(self.update(a), a.reveal.width) for a in self.log.included(round_)]
-        return outer_step(self.spec, checkpoint, contributions)
+        return outer_step(self.spec, checkpoint, contributions, round_)
 
     def update(self, announced: Announced) -> UpdateFile:
         """One revealed update, parsed and held against its reveal."""
-        data = self.own_update(announced) or self._fetch(announced)
-        update = UpdateFile(self.spec.codec, data, self.n)
+        values = self.spec.update_values(announced.round)
+        data = self.own_update(announced) or self._fetch(announced, max_update_bytes(self.spec.codec, values))
+        update = UpdateFile(self.spec.codec, data, values)
         if (update.root, update.norm) != (announced.reveal.update_root, announced.reveal.norm):
             raise MalformedArtifact(f"{announced.node}'s update is not the one that it committed")
         return update
 
-    def _fetch(self, announced: Announced) -> bytes:
+    def _fetch(self, announced: Announced, limit: int) -> bytes:
         """From the pool's store, else from a store that the node announced: a stranger's URL, so tried only
         then.
         """
-        limit = max_update_bytes(self.spec.codec, self.n)
         try:
             return self.store.get(announced.update_file, limit)
         except StoreError as error:

@@ -93,7 +93,7 @@ def _start(job: SlotJob, kind: type[Run]) -> Run:
 
 
 def _drive(job: SlotJob, run: SlotRun) -> SlotResult:
-    root = job.checkpoint.root()
+    root = job.data_root
     for batch in batches(job.spec, job.corpus, root, node=job.node, round_=job.round, width=job.width):
         loss = run.step(batch)
         job.progress(len(run.records), loss)

@@ -24,6 +24,12 @@ class Method:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3
     weight_decay: float = 0.1
+    fragments: int = 1
+    """One of so many parts of the parameters is exchanged per round."""
+    mix: float = 0.0
+    """Share of its own values that a worker keeps in a part that comes back."""
+    delay: int = 0
+    """Rounds until it comes back."""
 
 
 METHODS = {
@@ -33,6 +39,17 @@ METHODS = {
     "diloco": Method(steps=500, codec="dense-fixed", rule="nesterov", outer_lr=0.7, momentum=0.9),
     # Covenant's, arXiv 2603.08163, of arXiv 2508.15706
     "sparseloco": Method(steps=30, codec="sparse-2bit", beta=0.95, rule="sgd", outer_lr=1.0),
+    # arXiv 2501.18512: each of the fragments every 100 steps, overlap of a round, int8 in the place of FP4
+    "streaming": Method(
+        steps=25,
+        codec="dense-int8",
+        rule="nesterov",
+        outer_lr=0.4,
+        momentum=0.9,
+        fragments=4,
+        mix=0.5,
+        delay=1,
+    ),
     # INTELLECT-1, arXiv 2412.01152
     "int8": Method(steps=100, codec="dense-int8", rule="nesterov", outer_lr=0.7, momentum=0.9),
     # arXiv 2411.19870 with Psyche's decay, k and one bit. The scale of SGD's lr does not matter to a sign; 1

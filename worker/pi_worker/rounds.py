@@ -10,7 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO
@@ -21,21 +22,21 @@ from pi_sdk.store import HttpStore
 from pi_sdk.types import DeterminismClass, Phase, PoolParams, RecordStatus, Reveal, RunSpec
 from pi_train import determinism
 from pi_train.data import Corpus
+from pi_train.outer import Checkpoint
 
 from .evidence import EvidenceServer
 from .following import Following
 from .journal import Entry, Journal
-from .trainer import SlotJob, Trainer
+from .trainer import Abandoned, SlotJob, Trainer, TrainingAhead
 from .width import AutoWidth, Pace
+
+if TYPE_CHECKING:
+    from pi_train.slot import SlotResult
 
 log = logging.getLogger(__name__)
 
 COMMITMENT_PREFIX = 27
 """Bytes of a commitment that a record keeps."""
-
-
-class Abandoned(Exception):
-    """Training was broken off: the process is to stop, or the commit phase is over."""
 
 
 def is_expected(member: MemberInfo, round_: int) -> bool:
@@ -76,6 +77,8 @@ class RoundWorker:
     _opened: tuple[int, int] = (-1, 0)
     """The round that this process trained last, and the chain time at which it saw that open."""
     _trained_in: float = 0.0
+    _ahead: TrainingAhead | None = None
+    """The next round's slot, where it need not wait for its checkpoint (`outer.delay`)."""
     _committed_at: int = 0
 
     # --- the running round ------------------------------------------------------------------------------
@@ -85,6 +88,8 @@ class RoundWorker:
         opened.
         """
         round_ = pool.next_round - 1
+        if self._ahead is not None and self._ahead.job.round < round_ + (pool.phase != Phase.COMMIT):
+            self._drop_ahead()
         if round_ < 0 or pool.phase not in (Phase.COMMIT, Phase.REVEAL) or not is_expected(member, round_):
             return False
         if member.last_revealed == round_ + 1:
@@ -103,6 +108,7 @@ class RoundWorker:
                 )
             self._given_up.add(round_)
             return False
+        self._train_ahead(entry)
         if pool.phase == Phase.COMMIT:
             return True
         return round_ not in self._given_up and self._reveal(entry)
@@ -117,7 +123,7 @@ class RoundWorker:
 
     def _trained(self, round_: int, member: MemberInfo) -> Entry | None:
         """The round's entry: from the journal when a whole one is there, else trained now. None: broken
-        off.
+        off, or still being trained.
         """
         checkpoint, root = self.following.start(round_)
         entry = self.journal.load(round_)
@@ -129,31 +135,71 @@ class RoundWorker:
             log.warning(
                 "the private state of the last reveal is not in %s: starting from zeros", self.journal.root
             )
+        delayed = self.spec.outer.delay > 0 and round_ > 0
+        data_root = self.following.log.start_of(round_ - 1) if delayed else root
+        if self._ahead is not None:
+            if self._ahead.fits(round_, member.width, state, data_root):
+                if not self._ahead.done:
+                    return None
+                result = self._ahead.result()
+                self._ahead = None
+                return self._keep(round_, root, member.width, result)
+            self._drop_ahead()
         opened_at = self.chain.now()
-        determinism.pin(self.cls)
+        job = self._job(round_, checkpoint, member.width, state, data_root)
         self.events.write("training", round=round_)
         try:
-            result = self.trainer(
-                SlotJob(
-                    spec=self.spec,
-                    corpus=self.corpus,
-                    checkpoint=checkpoint,
-                    node=self.node,
-                    round=round_,
-                    width=member.width,
-                    state=state,
-                    class_id=self.cls.id,
-                    borders=self.journal.begin(round_),
-                    progress=self._watchdog(round_),
-                    peers=lambda: self.following.peers(round_ - 1),
-                )
-            )
+            result = self.trainer(replace(job, progress=self._watchdog(round_)))
         except Abandoned as why:
             log.warning("round %d: training abandoned: %s", round_, why)
             self._given_up.add(round_)
             return None
-        self.trained_seconds += result.seconds
         self._opened, self._trained_in = (round_, opened_at), result.seconds
+        return self._keep(round_, root, member.width, result)
+
+    def _job(
+        self, round_: int, checkpoint: Checkpoint, width: int, state: bytes | None, data_root: bytes
+    ) -> SlotJob:
+        determinism.pin(self.cls)
+        return SlotJob(
+            spec=self.spec,
+            corpus=self.corpus,
+            checkpoint=checkpoint,
+            data_root=data_root,
+            node=self.node,
+            round=round_,
+            width=width,
+            state=state,
+            class_id=self.cls.id,
+            borders=self.journal.begin(round_),
+            progress=lambda *_: None,
+            peers=lambda: self.following.peers(round_ - 1),
+        )
+
+    def _train_ahead(self, entry: Entry) -> None:
+        """Starts on the round after the one that was just committed, in a thread. Of C_{r+1} it needs nothing
+        that C_r does not have: what comes back and what leaves next are other fragments than the one that the
+        round moves."""
+        round_ = entry.round + 1
+        if not self.spec.outer.delay or entry.confirms_only or round_ >= self.spec.rounds:
+            return
+        if self._ahead is not None or self.stop.is_set() or self.journal.load(round_) is not None:
+            return
+        state = self.journal.state(bytes.fromhex(entry.state))
+        checkpoint, root = self.following.start(entry.round)
+        job = self._job(round_, checkpoint, entry.width, state, root)
+        self.events.write("training", round=round_)
+        self._ahead = TrainingAhead(self.trainer, replace(job, peers=list), self.stop)
+
+    def _drop_ahead(self) -> None:
+        assert self._ahead is not None
+        log.info("round %d: what was trained of it ahead of time is of no use", self._ahead.job.round)
+        self._ahead.drop()
+        self._ahead = None
+
+    def _keep(self, round_: int, root: bytes, width: int, result: "SlotResult") -> Entry:
+        """Makes a trained slot durable; its entry."""
+        self.trained_seconds += result.seconds
         opened = Reveal(
             salt=os.urandom(32),
             start_root=root,
@@ -162,7 +208,7 @@ class RoundWorker:
             state_in=result.state_in,
             state_out=result.state_out,
             norm=result.norm,
-            width=member.width,
+            width=width,
         )
         entry = self.journal.write(
             opened, round_, update=result.update, trace=result.trace, state=result.state

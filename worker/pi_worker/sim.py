@@ -112,7 +112,8 @@ class Simulation:
         nats per token, update sizes in bytes, nodes, seconds."""
         from pi_train.slot import train_slot
 
-        began, spec, n = time.monotonic(), self.spec, len(self.checkpoint.theta)
+        began, spec, n = time.monotonic(), self.spec, self.spec.update_values(self.round)
+        data_root = self._root(max(0, self.round - spec.outer.delay))
         contributions, losses, sizes, took_part = [], [], [], []
         for i, node in enumerate(self.nodes):
             takes_part, has_state = self.faults.strike(spec, self.round, i, len(self.nodes))
@@ -129,6 +130,7 @@ class Simulation:
                 state=self.states.get(node) if has_state else None,
                 class_id=determinism.pinned().id,
                 borders=borders,
+                data_root=data_root,
             )
             shutil.rmtree(borders)  # nobody audits a simulation
             contributions.append((UpdateFile(spec.codec, result.update, n), 1))
@@ -136,7 +138,7 @@ class Simulation:
             losses += result.losses
             sizes.append(len(result.update))
             took_part.append(node)
-        self.checkpoint = outer_step(spec, self.checkpoint, contributions)
+        self.checkpoint = outer_step(spec, self.checkpoint, contributions, self.round)
         record = {
             "round": self.round,
             "root": self.checkpoint.root().hex(),
@@ -148,6 +150,10 @@ class Simulation:
         self.records.append(record)
         self._save()
         return record
+
+    def _root(self, round_: int) -> bytes:
+        """Root of C_round."""
+        return bytes.fromhex(self.records[round_ - 1]["root"] if round_ else self.spec.genesis_root)
 
     def _save(self) -> None:
         """Swaps whole folders: `state` is what the run goes on from, in the middle of a swap `state.new`."""
@@ -218,6 +224,13 @@ def nodes_of(seed: int, workers: int) -> list[str]:
     type=float,
     help="Nesterov's; 0 is without. [default: the method's, or 0 for sparse-2bit, else 0.9]",
 )
+@click.option(
+    "--fragments", type=click.IntRange(1, 256), help="Parts of the model, one exchanged per round in turn."
+)
+@click.option(
+    "--mix", type=click.FloatRange(0, 1), help="Of a worker's own values in a part that comes back."
+)
+@click.option("--delay", type=click.IntRange(0, 1), help="Rounds that it comes back later: overlap.")
 @click.option("--reset-moments", is_flag=True, help="Start AdamW anew in every round.")
 @click.option("--absent", type=click.FloatRange(0, 1), default=0.0, help="Probability of missing a round.")
 @click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
@@ -238,6 +251,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     pi sim                                        the training of `pi demo --cheat none`, the same checkpoints
     pi sim --method diloco --steps 30             DiLoCo with shorter rounds
     pi sim --method demo --rounds 600             DeMo: rounds of one step
+    pi sim --method streaming --rounds 80         Streaming DiLoCo: a quarter of the model per round
     pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
     pi sim --start runs/sim --out runs/more       from the model that another simulation has come to
     pi sim --model DIR --lora 8 --data my.jsonl   adapters on a transformers model, tokens of its tokenizer
@@ -349,6 +363,9 @@ def _rules(
                 rule=rule,
                 lr=round(rules.outer_lr * (_PARAMETER_ONE if rule == "sign" else _Q16)),
                 momentum=round(rules.momentum * _Q16),
+                fragments=rules.fragments,
+                mix=round(rules.mix * _Q16),
+                delay=rules.delay,
             ),
             trace=trace,
             audit=AuditSpec(segments=min(AuditSpec().segments, rules.steps // trace.segment)),

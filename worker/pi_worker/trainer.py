@@ -1,7 +1,9 @@
 """What an agent asks of whoever trains a slot: one function from a job to a result."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +32,16 @@ class SlotJob:
     class_id: str
     borders: Path
     """An empty folder for the border states."""
+    data_root: bytes
+    """The root that the data follow from: C_r's, or the one before (`outer.delay`)."""
     progress: Callable[..., None]
     """Called during training; raises to abandon it."""
     peers: Callable[[], list[UpdateFile]]
-    """What other nodes revealed in the round before, newest last."""
+    """What other nodes revealed in the round before, newest last; nothing while that is still going on."""
+
+
+class Abandoned(Exception):
+    """Training was broken off: the process is to stop, or the result is of no use any more."""
 
 
 Trainer = Callable[[SlotJob], "SlotResult"]
@@ -69,5 +77,46 @@ def train(job: SlotJob) -> "SlotResult":
         state=job.state,
         class_id=job.class_id,
         borders=job.borders,
+        data_root=job.data_root,
         progress=job.progress,
     )
+
+
+class TrainingAhead:
+    """A slot that is trained in a thread while the round before it is still going on."""
+
+    def __init__(self, trainer: Trainer, job: SlotJob, stop: threading.Event):
+        self.job = job
+        self._dropped = threading.Event()
+        self._future: Future = Future()
+
+        def progress(*_: object) -> None:
+            if stop.is_set() or self._dropped.is_set():
+                raise Abandoned("asked to stop")
+
+        def run() -> None:
+            try:
+                self._future.set_result(trainer(replace(job, progress=progress)))
+            except BaseException as error:
+                self._future.set_exception(error)
+
+        self._thread = threading.Thread(target=run, daemon=True, name=f"round-{job.round}")
+        self._thread.start()
+
+    def fits(self, round_: int, width: int, state: bytes | None, data_root: bytes) -> bool:
+        """Whether this is what the round asks of the node."""
+        job = self.job
+        return (job.round, job.width, job.state, job.data_root) == (round_, width, state, data_root)
+
+    @property
+    def done(self) -> bool:
+        return self._future.done()
+
+    def result(self) -> "SlotResult":
+        """What came out, or what training raised."""
+        return self._future.result()
+
+    def drop(self) -> None:
+        """Breaks it off and waits until it has stopped."""
+        self._dropped.set()
+        self._thread.join()

@@ -79,6 +79,8 @@ struct OuterRule {
     uint32 momentum;
     /// Length of the flattened parameter vector.
     uint64 parameters;
+    /// Contiguous parts of it, of which each round moves one, in turn. 1: every round moves all.
+    uint16 fragments;
 }
 
 /// @dev `createPool`'s argument.

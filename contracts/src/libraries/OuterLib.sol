@@ -16,12 +16,31 @@ library OuterLib {
     uint8 internal constant NESTEROV = 1;
     uint8 internal constant SIGN = 2;
 
+    /// Fragments start at multiples of it, where chunks of every codec start.
+    uint256 private constant UNIT = 4096;
     int256 private constant MOMENTUM_MAX = (1 << 46) - 1;
     uint256 private constant THETA_BYTES = 4;
     uint256 private constant MOMENTUM_BYTES = 8;
 
     function leafCount(OuterRule memory rule) internal pure returns (uint256) {
         return (uint256(rule.parameters) + LEAF - 1) / LEAF;
+    }
+
+    /// @dev Parameters of each fragment; the last one may have fewer.
+    function fragmentSize(uint256 parameters, uint256 fragments) internal pure returns (uint256) {
+        if (fragments == 1) return parameters;
+        uint256 unit = UNIT * fragments;
+        return (parameters + unit - 1) / unit * UNIT;
+    }
+
+    /// @notice Narrows a rule to the fragment that a round moves: its parameters, and so the chunks of an update, are those.
+    /// @return firstLeaf of the fragment
+    function narrow(OuterRule memory rule, uint256 round) internal pure returns (uint256 firstLeaf) {
+        uint256 size = fragmentSize(rule.parameters, rule.fragments);
+        uint256 first = round % rule.fragments * size;
+        uint256 left = rule.parameters - first;
+        rule.parameters = uint64(left < size ? left : size);
+        return first / LEAF;
     }
 
     function leafBytes(OuterRule memory rule) internal pure returns (uint256) {

@@ -4,11 +4,13 @@ pragma solidity 0.8.30;
 import {CourtTerms, IPools, OuterRule, PoolParams} from "../interfaces/IPools.sol";
 import {RoundTerms} from "../interfaces/IRoundLedger.sol";
 import {MemberWordLib} from "../types/MemberWord.sol";
+import {OuterLib} from "./OuterLib.sol";
 
 /// @title What a pool's creator may choose.
 library ParamsLib {
     uint256 internal constant MAX_SLOTS = 4096;
     uint256 internal constant MAX_SEATS = 256;
+    uint256 internal constant MAX_FRAGMENTS = 256;
     uint256 internal constant MAX_FINDER_FEE = 2000; // basis points
     uint256 internal constant BPS = 10_000;
     /// Three juries at most judge a case, so two appeals.
@@ -61,6 +63,9 @@ library ParamsLib {
         _check(o.lr <= Q24, "lr");
         _check(o.rule == 1 ? o.momentum > 0 && o.momentum < 1 << 16 : o.momentum == 0, "momentum");
         _check(o.parameters >= 1 && o.parameters <= 1 << 40, "parameters");
+        _check(o.fragments >= 1 && o.fragments <= MAX_FRAGMENTS, "fragments");
+        // None of them is empty.
+        _check(OuterLib.fragmentSize(o.parameters, o.fragments) * (o.fragments - 1) < o.parameters, "fragments");
     }
 
     function roundTerms(PoolParams calldata p) internal pure returns (RoundTerms memory) {

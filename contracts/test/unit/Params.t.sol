@@ -303,4 +303,24 @@ contract ParamsTest is Base {
         o.parameters += 1;
         _bad(o, "parameters");
     }
+
+    function test_Fragments() public {
+        OuterRule memory o = defaultOuter();
+        o.fragments = 0;
+        _bad(o, "fragments");
+        (o.parameters, o.fragments) = (8192, 2);
+        _good(o);
+        o.fragments = 3; // of 4096 each: nothing is left for the third
+        _bad(o, "fragments");
+        o.parameters += 1;
+        _good(o);
+        (o.parameters, o.fragments) = (1, 1);
+        _good(o);
+        o.fragments = 2;
+        _bad(o, "fragments");
+        (o.parameters, o.fragments) = (1 << 40, 256);
+        _good(o);
+        o.fragments = 257;
+        _bad(o, "fragments");
+    }
 }
