@@ -12,6 +12,7 @@ import json
 import math
 import random
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from pi_train.outer import Checkpoint, outer_step
 
 OUT = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "fraud.json"
 
-RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64,uint16)"
-LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128,address)"
+RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64,uint16,uint8)"
+LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128,address,bytes,bytes32[])"
 CONTRIBUTION = "(address,bytes32,bytes32,uint128,uint16,bytes,uint128,bytes)"
 PROGRESS = "(bytes32,uint32,uint32,uint32,uint32,uint32,bool,int64[256])"
 NORM = "(uint256,uint256,uint256,bytes32,uint128,(bytes32,uint128,bytes32,uint128)[],bool[],bytes)"
@@ -54,7 +55,17 @@ def hexed(types: str, value: object) -> str:
 def rule_of(codec: CodecSpec, outer: OuterSpec, n: int) -> tuple:
     number = {"sparse-2bit": 1, "dense-int8": 2, "dense-fixed": 3, "dct-topk": 4}[codec.name]
     rule = ("sgd", "nesterov", "sign").index(outer.rule)
-    return (number, codec.kept, codec.max_step, rule, outer.lr, outer.momentum, n, outer.fragments)
+    return (
+        number,
+        codec.kept,
+        codec.max_step,
+        rule,
+        outer.lr,
+        outer.momentum,
+        n,
+        outer.fragments,
+        outer.guard,
+    )
 
 
 def revealed(codec: CodecSpec, values: np.ndarray, i: int, width: int, start_root: bytes) -> RevealedUpdate:
@@ -89,12 +100,13 @@ def step(
     broken: bytes | None = None,
     ends: bool = False,
     split: int | None = None,
+    guards: list[tuple[int, int, int, int]] | None = None,
 ) -> dict:
     """A checkpoint that differs from the right one at parameter `at`, after updates of (width, scale).
 
     `excluded` and `strangers` are the places of excluded reveals and of those that started elsewhere.
     `broken` is written over the end of the chunk of the first update that has parameter `at`. `ends`: values
-    up to the ends of their types.
+    up to the ends of their types. A negative `at` counts `guards` from their end.
     """
     rng, draw = random.Random(seed), np.random.default_rng(seed)
     spec = RunSpec.model_construct(codec=codec, outer=outer)
@@ -103,7 +115,9 @@ def step(
     if outer.rule == "nesterov":
         high = MOMENTUM_MAX if ends else 1 << 24
         momentum = draw.integers(-high, high, n, endpoint=True)
-    before = Checkpoint(theta.astype(np.int32), momentum)
+    before = Checkpoint(
+        theta.astype(np.int32), momentum, None if guards is None else np.array(guards, np.uint64)
+    )
 
     place = outer.fragment(n, ROUND)
     size = place.stop - place.start
@@ -119,13 +133,17 @@ def step(
     right = outer_step(spec, before, files, ROUND)
     if broken is not None:
         reveals[0] = break_update(codec, reveals[0], size, at - place.start, broken)
-    posted = Checkpoint(right.theta.copy(), None if right.momentum is None else right.momentum.copy())
-    array = posted.theta if posted.momentum is None or seed % 2 else posted.momentum
-    array[at] += 1 if array[at] < 0 else -1
+    posted = deepcopy(right)
+    if at < 0:
+        assert posted.guard is not None
+        posted.guard[at] += 1
+    else:
+        array = posted.theta if posted.momentum is None or seed % 2 else posted.momentum
+        array[at] += 1 if array[at] < 0 else -1
 
     found = fraud.find_fault(spec, ROUND, before, reveals, left_out, posted)
     assert found is not None and found.malformed == (reveals[0].node if broken else None)
-    assert broken is not None or found.leaf == at // 256
+    assert broken is not None or found.leaf == (at // 256 if at >= 0 else -(-n // 256))
     proof = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, posted, found)
     honest = fraud.outer_step_proof(spec, POOL, ROUND, before, reveals, left_out, right, found)
     parts = {}
@@ -166,6 +184,11 @@ def in_parts(fragments: int) -> OuterSpec:
 
 
 HALVES = NESTEROV.model_copy(update={"fragments": 2})
+
+
+GUARDED = SGD.model_copy(update={"guard": 4})
+GUARDED_HALVES = HALVES.model_copy(update={"guard": 64})
+CALM, LOW = (10**7, 10**6, 20, 1), (1000, 10, 20, 1)
 
 
 def steps() -> list[dict]:
@@ -238,6 +261,37 @@ def steps() -> list[dict]:
         step("the second of two, with momentum", 84, INT8, HALVES, 20_000, uneven, at=13_000, split=3),
         step("the first leaf of a fragment", 85, INT8, HALVES, 20_000, uneven, excluded=(0,), at=12_288),
         step("the leaf before a fragment", 86, DCT, in_parts(2), 9000, uneven, at=8191),
+        step("a guard that lets pass", 90, SPARSE, GUARDED, 5000, equal, at=700, guards=[CALM]),
+        step("a guard that skips", 91, SPARSE, GUARDED, 5000, equal, at=700, guards=[LOW], split=2),
+        step("the guard's leaf", 92, INT8, GUARDED, 700, uneven, at=-1, guards=[CALM], split=2),
+        step("the guard's leaf of a skipped round", 93, INT8, GUARDED, 700, uneven, at=-1, guards=[LOW]),
+        step("a guard that gives in", 94, FIXED, GUARDED, 600, equal, at=9, guards=[(5, 1, 99, 2)]),
+        step("a guard that is too young", 95, FIXED, GUARDED, 600, equal, at=9, guards=[(5, 1, 7, 0)]),
+        step("a guard at its start", 96, FIXED, GUARDED, 513, equal, at=-1, guards=[(0, 0, 0, 0)]),
+        step(
+            "a guard, everybody excluded",
+            97,
+            FIXED,
+            GUARDED,
+            513,
+            equal,
+            at=-1,
+            excluded=(0, 1, 2),
+            guards=[LOW],
+        ),
+        step(
+            "guards of two fragments", 98, INT8, GUARDED_HALVES, 20_000, uneven, at=13_000, guards=[LOW, CALM]
+        ),
+        step(
+            "the guards' leaf, the other one",
+            99,
+            INT8,
+            GUARDED_HALVES,
+            20_000,
+            uneven,
+            at=-2,
+            guards=[LOW, CALM],
+        ),
         step("malformed in a fragment", 87, INT8, HALVES, 20_000, uneven, at=13_000, broken=b"\x80"),
     ]
 

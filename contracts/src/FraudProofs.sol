@@ -26,6 +26,7 @@ contract FraudProofs is IFraudProofs {
         uint256 depth; // of a checkpoint's tree
         OuterRule rule; // narrowed to the fragment that the round moves
         bool moves; // whether the leaf is in it
+        uint256 leaves; // of parameters
         uint256 chunk; // the one that has the leaf
         uint256 page; // the leaf's place in it
         ChunkLib.Shape shape;
@@ -111,9 +112,10 @@ contract FraudProofs is IFraudProofs {
         facts.revealed = round.revealed;
 
         facts.rule = pools.outerRule(leaf.poolId);
-        uint256 leaves = OuterLib.leafCount(facts.rule);
-        require(leaf.index < leaves, BadProof("index"));
-        facts.depth = TreeLib.depthOf(leaves);
+        facts.leaves = OuterLib.leafCount(facts.rule);
+        uint256 all = facts.rule.guard == 0 ? facts.leaves : facts.leaves + 1;
+        require(leaf.index < all, BadProof("index"));
+        facts.depth = TreeLib.depthOf(all);
         uint256 first = OuterLib.narrow(facts.rule, leaf.round);
         facts.moves = leaf.index >= first && leaf.index - first < OuterLib.leafCount(facts.rule);
         if (!facts.moves) {
@@ -160,16 +162,19 @@ contract FraudProofs is IFraudProofs {
             progress.accumulator = _accumulate(progress.accumulator, reveal);
             ++progress.revealed;
             bool counts = reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node);
-            if (counts && facts.moves && leaf.malformed == address(0)) {
-                _requireChunk(facts, reveal);
+            if (counts && leaf.malformed == address(0)) {
                 _count(progress, facts, leaf, reveal);
             } else if (counts && leaf.malformed == reveal.node) {
                 _requireChunk(facts, reveal);
                 progress.malformed = !ChunkLib.isWellFormed(facts.shape, reveal.chunk);
             } else {
-                require(reveal.chunk.length == 0 && reveal.siblings.length == 0, BadProof("chunk"));
+                _requireNoChunk(reveal);
             }
         }
+    }
+
+    function _requireNoChunk(Contribution calldata reveal) private pure {
+        require(reveal.chunk.length == 0 && reveal.siblings.length == 0, BadProof("chunk"));
     }
 
     /// @dev The chunk is the one of the revealed update at the leaf.
@@ -181,10 +186,10 @@ contract FraudProofs is IFraudProofs {
         require(root == reveal.updateRoot, BadProof("update"));
     }
 
-    /// @dev Adds one update that counts.
+    /// @dev Adds one update that counts: its norm, and its chunk where that is about the leaf.
     function _count(Progress memory progress, Facts memory facts, Leaf calldata leaf, Contribution calldata reveal)
         private
-        pure
+        view
     {
         (uint256 norm, uint256 median, uint256 width) = (reveal.norm, leaf.median, reveal.width);
         ++progress.counted;
@@ -194,6 +199,11 @@ contract FraudProofs is IFraudProofs {
         require(width <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
         progress.totalWidth = uint32(width);
 
+        if (!facts.moves) {
+            _requireNoChunk(reveal);
+            return;
+        }
+        _requireChunk(facts, reveal);
         uint256 weight = reveal.width * OuterLib.factor(norm, median);
         ChunkLib.addTo(progress.sums, facts.shape, facts.page, reveal.chunk, weight);
     }
@@ -213,25 +223,53 @@ contract FraudProofs is IFraudProofs {
         emit OuterStepDisproved(leaf.poolId, leaf.round, leaf.index, msg.sender, slashed);
     }
 
-    /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, and outside the round's
-    /// fragment, nothing may change.
+    /// @dev Whether the posted leaf is another than the outer step gives. Where nobody counts, outside the round's fragment,
+    /// and where the round is skipped, no parameter may change.
     function _isWrong(Progress memory progress, Facts memory facts, Leaf calldata leaf) private view returns (bool) {
-        bool deep = leaf.beforeSiblings.length == facts.depth && leaf.afterSiblings.length == facts.depth;
-        require(deep, BadProof("siblings"));
-        require(leaf.before.length == OuterLib.leafBytes(facts.rule), BadProof("before"));
-        bytes32 expected = TreeLib.leafHashOf(leaf.before);
-        bytes32 startRoot = TreeLib.rootOf(expected, leaf.index, leaf.beforeSiblings);
-        require(startRoot == facts.startRoot, BadProof("before"));
-        bytes32 resultRoot = TreeLib.rootOf(leaf.afterHash, leaf.index, leaf.afterSiblings);
-        require(resultRoot == facts.resultRoot, BadProof("after"));
-
+        bytes32 expected = _requireLeaf(facts, leaf);
         if (progress.counted != 0) {
             // The lower median is the element at this place of the sorted norms.
             uint256 place = (progress.counted - 1) / 2;
             require(progress.below <= place && place < progress.upTo, BadProof("median"));
-            expected = TreeLib.leafHash(OuterLib.nextLeaf(facts.rule, leaf.before, progress.sums, progress.totalWidth));
+            expected = _next(progress, facts, leaf, expected);
         }
         return expected != leaf.afterHash;
+    }
+
+    /// @dev The old leaf is under the start root, the new one under the posted root.
+    function _requireLeaf(Facts memory facts, Leaf calldata leaf) private view returns (bytes32 before) {
+        bool deep = leaf.beforeSiblings.length == facts.depth && leaf.afterSiblings.length == facts.depth;
+        require(deep, BadProof("siblings"));
+        bool isGuard = leaf.index == facts.leaves;
+        uint256 size = isGuard ? OuterLib.guardBytes(facts.rule) : OuterLib.leafBytes(facts.rule);
+        require(leaf.before.length == size, BadProof("before"));
+        before = TreeLib.leafHashOf(leaf.before);
+        bytes32 startRoot = TreeLib.rootOf(before, leaf.index, leaf.beforeSiblings);
+        require(startRoot == facts.startRoot, BadProof("before"));
+        bytes32 resultRoot = TreeLib.rootOf(leaf.afterHash, leaf.index, leaf.afterSiblings);
+        require(resultRoot == facts.resultRoot, BadProof("after"));
+    }
+
+    /// @dev Hash of the leaf after the round.
+    function _next(Progress memory progress, Facts memory facts, Leaf calldata leaf, bytes32 before)
+        private
+        view
+        returns (bytes32)
+    {
+        (bytes memory guards, bool skip) = _guarded(facts, leaf);
+        if (leaf.index == facts.leaves) return TreeLib.leafHash(guards);
+        if (!facts.moves || skip) return before;
+        return TreeLib.leafHash(OuterLib.nextLeaf(facts.rule, leaf.before, progress.sums, progress.totalWidth));
+    }
+
+    /// @dev What the guards become, and whether the round is skipped. Nothing, where the rule has none.
+    function _guarded(Facts memory facts, Leaf calldata leaf) private view returns (bytes memory next, bool skip) {
+        if (facts.rule.guard == 0) return ("", false);
+        bool fits = leaf.guard.length == OuterLib.guardBytes(facts.rule) && leaf.guardSiblings.length == facts.depth;
+        require(fits, BadProof("guard"));
+        bytes32 root = TreeLib.rootOf(TreeLib.leafHashOf(leaf.guard), facts.leaves, leaf.guardSiblings);
+        require(root == facts.startRoot, BadProof("guard"));
+        return OuterLib.guarded(facts.rule, leaf.guard, leaf.round % facts.rule.fragments, leaf.median);
     }
 
     function _accumulate(bytes32 accumulator, Contribution calldata reveal) private pure returns (bytes32) {

@@ -214,7 +214,15 @@ abstract contract Base {
 
     function defaultOuter() internal pure returns (OuterRule memory) {
         return OuterRule({
-            codec: 1, k: 64, maxStep: 1 << 22, rule: 0, lr: 98_304, momentum: 0, parameters: 828_544, fragments: 1
+            codec: 1,
+            k: 64,
+            maxStep: 1 << 22,
+            rule: 0,
+            lr: 98_304,
+            momentum: 0,
+            parameters: 828_544,
+            fragments: 1,
+            guard: 0
         });
     }
 

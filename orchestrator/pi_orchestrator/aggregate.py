@@ -5,6 +5,7 @@ Nothing here is remembered that cannot be found again: the latest checkpoint of 
 a restart comes from its file, or is recomputed from the round before.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,7 @@ from pi_sdk import (
 )
 from pi_sdk.codec import Trace
 from pi_train.codecs import UpdateFile, max_update_bytes
-from pi_train.layout import parameter_count
-from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step, was_skipped
 from pydantic import ValidationError
 
 from .blobs import BlobStore
@@ -32,6 +32,8 @@ MAX_SPEC_BYTES = 4 << 20
 UNAVAILABLE, MALFORMED, WRONG_NORM = 1, 2, 3  # reasons of an exclusion, as the ledger numbers them
 
 Falsify = Callable[[Checkpoint], Checkpoint]
+
+log = logging.getLogger(__name__)
 
 _FETCH_SECONDS = 10.0  # for all files of a close together
 _LOCATIONS = 4  # announced base URLs that are tried per file
@@ -83,14 +85,14 @@ class Aggregator:
     def evidence_limit(self, pool_id: int) -> int | None:
         """Bytes that no honest evidence blob of a pool exceeds; None while its RunSpec was not needed yet.
 
-        A border holds three 4-byte arrays of the model's size, a private state up to four; a trace is counted by
-        its own shape.
+        A border holds three 4-byte arrays of the model's size, a private state up to four; a trace is counted
+        by its own shape.
         """
         spec = self._specs.get(pool_id)
         if spec is None:
             return None
         trace = Trace.size(spec.inner.steps, spec.segments, spec.proofs_per_step)
-        return max(16 * parameter_count(spec.model), trace) + (1 << 20)
+        return max(16 * spec.model.parameters, trace) + (1 << 20)
 
     def forget(self) -> None:
         """Drops what is cached about pools: the chain went back."""
@@ -126,12 +128,11 @@ class Aggregator:
         name = pool.rounds[number - 1].file[2:] if number else spec.genesis_file
         if not name:  # the votes replaced what was posted, and named no file
             return None
-        n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
-        size = checkpoint_bytes(n, momentum)
+        size = checkpoint_bytes(*spec.checkpoint_shape)
         if self._blobs.size(name) != size:  # a RunSpec may claim any size; only a file that is there has one
             return None
         try:
-            checkpoint = Checkpoint.from_bytes(self._blobs.get(name, size), n, momentum)
+            checkpoint = Checkpoint.from_bytes(self._blobs.get(name, size), *spec.checkpoint_shape)
         except (StoreError, MalformedArtifact):
             return None
         return checkpoint if checkpoint.root().hex() == _root(pool, number)[2:] else None
@@ -165,6 +166,8 @@ class Aggregator:
         updates, excluded = self._gather(spec, round_.number, round_.counting)
         weighted = [(u, round_.reveals[node].width) for node, u in updates.items()]
         result = outer_step(spec, start, weighted, round_.number)
+        if was_skipped(start, result):
+            log.warning("round %d of pool %d: skipped, its updates are far too large", round_.number, pool.id)
         if self._falsify is not None and round_.number == 0 and not round_.disproved:
             result = self._falsify(result)
         return result.root(), self._keep(pool, result), excluded

@@ -281,6 +281,10 @@ class OuterSpec(Model):
     """Rounds that a fragment's return waits. 1: the exchange of one round may take as long as the training of
     the next one, whose data follow from the checkpoint before C_r."""
 
+    guard: int = Field(default=0, ge=0, le=64)
+    """Deviations above which the median norm of a round's updates has the round skipped
+    (`pi_train/outer.py`); 0: no round is."""
+
     @property
     def keeps_parameters(self) -> bool:
         """Whether nodes carry their own parameters from round to round, instead of starting from C_r."""
@@ -412,6 +416,12 @@ class RunSpec(Model):
         """`OuterSpec.fragment` of this run's parameters."""
         return self.outer.fragment(self.model.parameters, round_)
 
+    @property
+    def checkpoint_shape(self) -> tuple[int, bool, int]:
+        """Parameters of a checkpoint, whether it has momentum, fragments that a guard watches."""
+        guards = self.outer.fragments if self.outer.guard else 0
+        return self.model.parameters, self.outer.rule == "nesterov", guards
+
     def update_values(self, round_: int) -> int:
         """Values in an update of a round."""
         place = self.fragment(round_)
@@ -522,6 +532,8 @@ class OuterRule(Model):
     """Length of the flat parameter vector."""
     fragments: int = Field(ge=1, le=256)
     """Of the parameters, one per round in turn."""
+    guard: int = Field(ge=0, le=64)
+    """Deviations above which a round is skipped; 0: none is."""
 
     @classmethod
     def from_spec(cls, spec: RunSpec) -> Self:
@@ -535,6 +547,7 @@ class OuterRule(Model):
             momentum=spec.outer.momentum,
             parameters=spec.model.parameters,
             fragments=spec.outer.fragments,
+            guard=spec.outer.guard,
         )
 
     def to_abi(self) -> tuple:

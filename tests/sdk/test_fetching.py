@@ -309,12 +309,15 @@ def test_every_level_of_a_tree_leads_to_its_root(leaves: int):
 
 @pytest.mark.parametrize("n", [1, 256, 1 << 18, (1 << 18) + 1])
 @pytest.mark.parametrize("has_momentum", [False, True])
-def test_parts_cover_every_byte_once(tmp_path, n: int, has_momentum: bool):
-    found = Checkpoint(np.arange(n, dtype=np.int32), np.arange(n) if has_momentum else None)
-    data, parts = found.to_bytes(), CheckpointParts(found.root(), n, has_momentum)
+@pytest.mark.parametrize("guards", [0, 3])
+def test_parts_cover_every_byte_once(tmp_path, n: int, has_momentum: bool, guards: int):
+    guard = np.arange(1, 4 * guards + 1, dtype=np.uint64).reshape(-1, 4) if guards else None
+    found = Checkpoint(np.arange(n, dtype=np.int32), np.arange(n) if has_momentum else None, guard)
+    data, parts = found.to_bytes(), CheckpointParts(found.root(), n, has_momentum, guards)
     (tmp_path / "c").write_bytes(data)
     assert parts.size == len(data) and parts.head == data[:16]
     assert parts.load(part_hashes(tmp_path / "c") or b"")
+    assert map_checkpoint(tmp_path / "c", n, has_momentum, guards).root() == found.root()
     covered = np.zeros(len(data), int)
     covered[:16] += 1
     for i in range(len(parts)):

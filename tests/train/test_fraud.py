@@ -104,8 +104,9 @@ def test_a_proof_shows_the_leaf_before_and_after(name: str, rule: str, data: st.
     fault = find_fault(spec, ROUND, before, reveals, excluded, posted)
     assert fault == Fault(at // 256)
     proof = outer_step_proof(spec, POOL, ROUND, before, reveals, excluded, posted, fault)
-    pool, round_, index, old, old_siblings, new_hash, new_siblings, median, malformed = proof.leaf
+    pool, round_, index, old, old_siblings, new_hash, new_siblings, median, malformed, *guard = proof.leaf
     assert (pool, round_, index, int(malformed, 16)) == (POOL, ROUND, at // 256, 0)
+    assert guard == [b"", []]
     assert root_of(leaf_hash(old), index, old_siblings) == before.root()
     assert root_of(new_hash, index, new_siblings) == posted.root()
     assert [int(node, 16) for node in proof.excluded] == sorted(int(node, 16) for node in excluded)

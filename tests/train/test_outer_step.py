@@ -12,7 +12,14 @@ from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
 from pi_train import outer
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.fixed import divide, divide_q16, to_fixed, to_fp32
-from pi_train.outer import Checkpoint, checkpoint_bytes, norm_factors, outer_step
+from pi_train.outer import (
+    Checkpoint,
+    checkpoint_bytes,
+    guarded,
+    norm_factors,
+    outer_step,
+    was_skipped,
+)
 from pi_train.slot import compress
 from train import outer_reference as reference
 from train.tiny_run import TinyRun
@@ -178,3 +185,66 @@ def test_momentum_out_of_range_is_refused():
     data = Checkpoint(np.zeros(2, np.int32), np.array([0, 1 << 46])).to_bytes()
     with pytest.raises(MalformedArtifact):
         Checkpoint.from_bytes(data, 2, True)
+
+
+def test_a_guard_skips_what_is_far_out_and_gives_in_at_the_third():
+    state, seen = (0, 0, 0, 0), []
+    for norm in [
+        1000,
+        1050,
+        980,
+        1020,
+        990,
+        1010,
+        1000,
+        1030,
+        1040,
+        90_000,
+        80_000,
+        1001,
+        90_000,
+        90_000,
+        90_000,
+        90_000,
+    ]:
+        state, skip = guarded(4, state, norm)
+        seen.append("S" if skip else ".")
+    assert "".join(seen) == ".........SS.SS.."
+    assert state == (90_000, 0, 2, 0)
+    assert guarded(4, (1000, 10, 8, 0), 1000 + 4 * 62)[1] is False  # a sixteenth of the mean at least
+    assert guarded(4, (1000, 10, 8, 0), 1001 + 4 * 62)[1] is True
+    assert guarded(4, (1000, 100, 8, 0), 1401)[1] is True
+    assert guarded(4, (1000, 100, 7, 0), 1 << 200)[0] == (
+        (7 * 1000 + (1 << 64) - 1) // 8,
+        (700 + (1 << 64) - 1001) // 8,
+        8,
+        0,
+    )
+
+
+def test_a_skipped_round_moves_nothing_but_its_guard(run: TinyRun):
+    outer = OuterSpec(rule="nesterov", lr=45875, momentum=58982, guard=4)
+    spec = run.spec.model_copy(update={"outer": outer, "codec": CodecSpec(name="dense-int8")})
+    rng = np.random.default_rng(3)
+
+    def updates(scale: float) -> list[tuple[UpdateFile, int]]:
+        made = [(rng.standard_normal(run.n) * scale).astype(np.int32) for _ in range(3)]
+        return [(UpdateFile(spec.codec, encode_update(spec.codec, v), run.n), 1) for v in made]
+
+    zeros = np.zeros(run.n, np.int64)
+    checkpoint = Checkpoint(run.genesis.theta, zeros, np.zeros((1, 4), np.uint64))
+    for _ in range(9):
+        before, checkpoint = checkpoint, outer_step(spec, checkpoint, updates(1e4))
+        assert not was_skipped(before, checkpoint)
+    skipped = outer_step(spec, checkpoint, updates(1e6))
+    assert was_skipped(checkpoint, skipped) and skipped.root() != checkpoint.root()
+    assert skipped.momentum is not None and checkpoint.momentum is not None
+    assert np.array_equal(skipped.theta, checkpoint.theta)
+    assert np.array_equal(skipped.momentum, checkpoint.momentum)
+    one_giant = [*updates(1e4)[:2], updates(1e6)[0]]  # fewer than half cannot have a round skipped
+    assert not was_skipped(checkpoint, outer_step(spec, checkpoint, one_giant))
+    data = skipped.to_bytes()
+    back = Checkpoint.from_bytes(data, run.n, True, 1)
+    assert back.root() == skipped.root() and back.to_bytes() == data
+    with pytest.raises(MalformedArtifact):
+        Checkpoint.from_bytes(data, run.n, True, 0)

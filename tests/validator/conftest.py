@@ -73,6 +73,7 @@ class Trained:
             "folder": str(self.folder / "store"),
             "checkpoint": self.spec.genesis_file,
             "root": self.spec.genesis_root,
+            "data_root": self.spec.genesis_root,
             "evidence": str(evidence or self.folder / "evidence"),
             "node": WORKER,
             "round": 0,

@@ -5,7 +5,7 @@ from pathlib import Path
 from network import network
 from pi_sdk.types import CodecSpec, OuterSpec
 
-OUTER = OuterSpec(rule="nesterov", lr=45875, momentum=58982, fragments=2, mix=1 << 15, delay=1)
+OUTER = OuterSpec(rule="nesterov", lr=45875, momentum=58982, fragments=2, mix=1 << 15, delay=1, guard=4)
 
 
 def test_rounds_overlap_replay_and_survive_a_kill(tmp_path: Path):

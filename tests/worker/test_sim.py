@@ -76,7 +76,7 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
 
     def rules(method: str | None, **chosen) -> RunSpec:
         fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "seed": 0}
-        fixed |= {"data": texts, "reset_moments": False, "start": None, "decay": 0.0}
+        fixed |= {"data": texts, "reset_moments": False, "start": None, "decay": 0.0, "guard": 0}
         return _rules(store, method=method, **fixed, **none | chosen)
 
     assert rules(None).outer == OuterSpec() and rules(None).codec == CodecSpec()

@@ -17,7 +17,7 @@ from pi_sdk.types import FactorySpec, GptSpec, HfSpec, RunSpec
 from pydantic import ValidationError
 
 from .fixed import to_fp32
-from .layout import parameter_count, slices
+from .layout import slices
 from .outer import Checkpoint
 from .tokens import byte_tokenizer, end_of_text, load_tokenizer
 
@@ -186,8 +186,7 @@ def read_run(spec: Path, checkpoint: Path) -> tuple[RunSpec, Checkpoint]:
         rules = RunSpec.model_validate_json(spec.read_bytes())
     except ValidationError as error:
         raise UsageError(f"{spec} is not a RunSpec: {error.errors()[0]['msg']}") from None
-    count, momentum = parameter_count(rules.model), rules.outer.rule == "nesterov"
-    return rules, Checkpoint.from_bytes(checkpoint.read_bytes(), count, momentum)
+    return rules, Checkpoint.from_bytes(checkpoint.read_bytes(), *rules.checkpoint_shape)
 
 
 def read_files(spec: RunSpec, artifacts: Path | None) -> dict[str, Path]:

@@ -21,7 +21,7 @@ from pi_sdk.types import CodecSpec, RunSpec
 
 from .codecs import UpdateFile, chunk_values, max_update_bytes, update_header
 from .fixed import Q16_ONE
-from .outer import Checkpoint, outer_step
+from .outer import Checkpoint, lower_median, outer_step
 
 _LEAF = 256
 _NOBODY = "0x" + 40 * "0"
@@ -110,7 +110,11 @@ def find_fault(
     differs = right.theta != posted.theta
     if right.momentum is not None and posted.momentum is not None:
         differs |= right.momentum != posted.momentum
-    return Fault(int(differs.argmax()) // _LEAF) if differs.any() else None
+    if differs.any():
+        return Fault(int(differs.argmax()) // _LEAF)
+    if right.guard is None or posted.guard is None or np.array_equal(right.guard, posted.guard):
+        return None
+    return Fault(-(-len(differs) // _LEAF))
 
 
 def outer_step_proof(
@@ -148,10 +152,10 @@ def outer_step_proof(
         )
     nodes = sorted(excluded, key=lambda node: int(node, 16))
     if fault.malformed is not None:
-        leaf = (pool_id, round_, fault.leaf, b"", [], ZERO, [], 0, fault.malformed)
+        leaf = (pool_id, round_, fault.leaf, b"", [], ZERO, [], 0, fault.malformed, b"", [])
         return OuterStepProof(leaf, contributions, nodes)
 
-    norms = sorted(r.norm for r in counted)
+    norms = [r.norm for r in counted]
     old, new = list(before.leaves()), list(posted.leaves())
     leaf = (
         pool_id,
@@ -161,8 +165,10 @@ def outer_step_proof(
         merkle_proof(old, fault.leaf),
         leaf_hash(new[fault.leaf]),
         merkle_proof(new, fault.leaf),
-        norms[(len(norms) - 1) // 2] if norms else 0,
+        lower_median(norms) if norms else 0,
         _NOBODY,
+        b"" if before.guard is None else old[-1],
+        [] if before.guard is None else merkle_proof(old, len(old) - 1),
     )
     return OuterStepProof(leaf, contributions, nodes)
 
@@ -181,7 +187,7 @@ def progress_after(spec: RunSpec, start_root: bytes, n: int, proof: OuterStepPro
     chunk, first = divmod(at, chunk_values(spec.codec))
     for node, root, update_root, norm, width, encoded, _, _ in proof.reveals[:stop]:
         accumulator = accumulate(accumulator, node, root, update_root, norm, width)
-        if root != start_root or int(node, 16) in out or not 0 <= at < n:
+        if root != start_root or int(node, 16) in out:
             continue
         if named:
             malformed |= int(node, 16) == named
@@ -190,6 +196,8 @@ def progress_after(spec: RunSpec, start_root: bytes, n: int, proof: OuterStepPro
         below += norm < median
         up_to += norm <= median
         total_width += width
+        if not 0 <= at < n:
+            continue
         values = _decoded(spec.codec, encoded, _length(spec.codec, n, chunk))
         assert values is not None, "a malformed chunk is to be named as the fault"
         part = values[first : first + _LEAF].astype(np.int64)

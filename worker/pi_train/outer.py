@@ -10,20 +10,25 @@ only.
     nesterov:  m' = mu * m + mean;  theta' = theta - lr * (mean + mu * m')
     sign:      theta' = theta - lr * sign(sum_i width_i * f_i * delta_i)        DeMo, arXiv 2411.19870
 
+A guard (`outer.guard` = k > 0) skips a round whose updates are far larger than those before: M above L + k *
+max(D, L / 16), where L and D are running means of M and of |M - L|, each an eighth of the new value, of the
+same fragment's rounds. The first 8 rounds are never skipped, and at most two in a row: the third starts the
+means anew. A skipped round moves no parameter.
+
 lr and mu are Q16, but sign's lr is in fixed-point units: nothing of it is rounded, the sign is that of the
 exact sum. Every division rounds half away from zero; theta saturates to int32, m to +-(2^46 - 1). A
 checkpoint's file is
 
-    b"PICK" | version u8 = 1 | has_momentum u8 | two zero bytes | n u64 big-endian | theta int32 LE | momentum
-    int64 LE
+    b"PICK" | version u8 = 1 | has_momentum u8 | guards u16 | n u64, big-endian both | theta int32 LE |
+    momentum int64 LE | L, D, rounds, skipped u64 LE of each guard
 
 and its root is a Merkle root over leaves of 256 parameters, big-endian as the EVM reads them: theta, then
-momentum.
+momentum; and a last leaf, the guards. There is one for each fragment.
 """
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pi_sdk.codec import merkle_root
@@ -39,33 +44,37 @@ _BLOCK = (
     1 << 16
 )  # values per step of the loop: int64 work arrays stay in a core's cache; a multiple of every chunk
 _MOMENTUM_MAX = (1 << 46) - 1
+GUARD_BYTES = 32
+_GUARD_ROUNDS, _MOST_SKIPPED, _GUARD_MAX = 8, 2, (1 << 64) - 1
 MAX_TOTAL_WIDTH = (1 << 15) - 1
 """Above it the int64 sums of the mean could overflow."""
 
 
-def checkpoint_bytes(n: int, has_momentum: bool) -> int:
-    """Exact size of a checkpoint file of n parameters."""
-    return _HEADER.size + n * (12 if has_momentum else 4)
+def checkpoint_bytes(n: int, has_momentum: bool, guards: int = 0) -> int:
+    """Exact size of a checkpoint file of that `RunSpec.checkpoint_shape`."""
+    return _HEADER.size + n * (12 if has_momentum else 4) + GUARD_BYTES * guards
 
 
-def checkpoint_head(n: int, has_momentum: bool) -> bytes:
-    """The first 16 bytes of a checkpoint file of n parameters."""
-    return _HEADER.pack(b"PICK", 1, has_momentum, 0, n)
+def checkpoint_head(n: int, has_momentum: bool, guards: int = 0) -> bytes:
+    """The first 16 bytes of a checkpoint file of that `RunSpec.checkpoint_shape`."""
+    return _HEADER.pack(b"PICK", 1, has_momentum, guards, n)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Global parameters: `theta` int32[n] in fixed point, and int64[n] momentum if the outer rule has one."""
+    """Global parameters: `theta` int32[n] in fixed point, int64[n] momentum if the outer rule has one, and
+    uint64[fragments, 4] where it has a guard: L, D, rounds, rounds skipped in a row."""
 
     theta: np.ndarray
     momentum: np.ndarray | None = None
+    guard: np.ndarray | None = None
 
     def root(self) -> bytes:
         """32 bytes; the last leaf is padded with zeros."""
         return merkle_root(self.leaves())
 
     def leaves(self) -> Iterator[bytes]:
-        """The tree's leaves in order: 1,024 bytes each, 3,072 with momentum."""
+        """The tree's leaves in order: 1,024 bytes each, 3,072 with momentum; the guards' 32 for each."""
         for start in range(0, len(self.theta), _BLOCK):
             columns = [_padded(self.theta[start : start + _BLOCK], ">i4")]
             if self.momentum is not None:
@@ -74,28 +83,36 @@ class Checkpoint:
             width, data = rows.shape[1], rows.tobytes()
             for at in range(0, len(data), width):
                 yield data[at : at + width]
+        if self.guard is not None:
+            yield self.guard.astype(">u8").tobytes()
 
     def to_bytes(self) -> bytes:
-        head = checkpoint_head(len(self.theta), self.momentum is not None)
-        body = self.theta.astype("<i4").tobytes()
-        return head + body if self.momentum is None else head + body + self.momentum.astype("<i8").tobytes()
+        guards = 0 if self.guard is None else len(self.guard)
+        parts = [checkpoint_head(len(self.theta), self.momentum is not None, guards)]
+        for values, dtype in ((self.theta, "<i4"), (self.momentum, "<i8"), (self.guard, "<u8")):
+            if values is not None:
+                parts.append(values.astype(dtype).tobytes())
+        return b"".join(parts)
 
     @classmethod
-    def from_bytes(cls, data: bytes | memoryview, n: int, has_momentum: bool) -> "Checkpoint":
-        """Parses a file of that shape; the arrays are read-only. `MalformedArtifact`."""
-        if len(data) != checkpoint_bytes(n, has_momentum):
-            raise MalformedArtifact(
-                f"checkpoint has {len(data)} bytes, expected {checkpoint_bytes(n, has_momentum)}"
-            )
-        if data[: _HEADER.size] != checkpoint_head(n, has_momentum):
+    def from_bytes(
+        cls, data: bytes | memoryview, n: int, has_momentum: bool, guards: int = 0
+    ) -> "Checkpoint":
+        """Parses a file of that `RunSpec.checkpoint_shape`; the arrays are read-only. `MalformedArtifact`."""
+        size = checkpoint_bytes(n, has_momentum, guards)
+        if len(data) != size:
+            raise MalformedArtifact(f"checkpoint has {len(data)} bytes, expected {size}")
+        if data[: _HEADER.size] != checkpoint_head(n, has_momentum, guards):
             raise MalformedArtifact("checkpoint header does not fit the RunSpec")
         theta = np.frombuffer(data, "<i4", n, _HEADER.size)
-        if not has_momentum:
-            return cls(theta)
-        momentum = np.frombuffer(data, "<i8", n, _HEADER.size + 4 * n)
-        if momentum.min() < -_MOMENTUM_MAX or momentum.max() > _MOMENTUM_MAX:
-            raise MalformedArtifact("momentum is out of range")
-        return cls(theta, momentum)
+        momentum = guard = None
+        if has_momentum:
+            momentum = np.frombuffer(data, "<i8", n, _HEADER.size + 4 * n)
+            if momentum.min() < -_MOMENTUM_MAX or momentum.max() > _MOMENTUM_MAX:
+                raise MalformedArtifact("momentum is out of range")
+        if guards:
+            guard = np.frombuffer(data, "<u8", 4 * guards, size - GUARD_BYTES * guards).reshape(-1, 4)
+        return cls(theta, momentum, guard)
 
 
 def _padded(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -105,9 +122,34 @@ def _padded(values: np.ndarray, dtype: str) -> np.ndarray:
     return out.view(np.uint8).reshape(-1, _LEAF * out.itemsize)
 
 
+def lower_median(norms: Sequence[int]) -> int:
+    return sorted(norms)[(len(norms) - 1) // 2]
+
+
+def guarded(k: int, state: Sequence[int], norm: int) -> tuple[tuple[int, ...], bool]:
+    """A guard's L, D, rounds and skipped after a round of that median norm, and whether it is skipped."""
+    mean, deviation, rounds, skipped = state
+    norm = min(norm, _GUARD_MAX)
+    if rounds >= _GUARD_ROUNDS and norm > mean + k * max(deviation, mean // 16):
+        if skipped < _MOST_SKIPPED:
+            return (mean, deviation, rounds, skipped + 1), True
+        rounds = 0
+    if rounds == 0:
+        return (norm, 0, 1, 0), False
+    off = abs(norm - mean)
+    return ((7 * mean + norm) // 8, (7 * deviation + off) // 8, rounds + 1, 0), False
+
+
+def was_skipped(before: Checkpoint, after: Checkpoint) -> bool:
+    """Whether a guard skipped the round between two checkpoints."""
+    if before.guard is None or after.guard is None:
+        return False
+    return bool((after.guard[:, 3] > before.guard[:, 3]).any())
+
+
 def norm_factors(norms: Sequence[int]) -> list[int]:
     """Q16 factor of each update, which bounds its norm by the lower median of all norms."""
-    median = sorted(norms)[(len(norms) - 1) // 2]
+    median = lower_median(norms)
     return [Q16_ONE if norm <= median else median * Q16_ONE // norm for norm in norms]
 
 
@@ -123,10 +165,20 @@ def outer_step(
     """
     if not contributions:
         return checkpoint
-    if spec.outer.fragments == 1:
-        return _step(spec, checkpoint, contributions)
-    assert round_ is not None, "which fragment moves follows from the round"
-    place, momentum = spec.outer.fragment(len(checkpoint.theta), round_), checkpoint.momentum
+    fragments, guard = spec.outer.fragments, checkpoint.guard
+    assert fragments == 1 or round_ is not None, "which fragment moves follows from the round"
+    assert (guard is not None) == (spec.outer.guard > 0), "the rule and its checkpoints fit together"
+    number = round_ or 0
+    if guard is not None:
+        mine, median = number % fragments, lower_median([update.norm for update, _ in contributions])
+        state, skip = guarded(spec.outer.guard, guard[mine].tolist(), median)
+        guard = guard.copy()
+        guard[mine] = state
+        if skip:
+            return replace(checkpoint, guard=guard)
+    if fragments == 1:
+        return replace(_step(spec, checkpoint, contributions), guard=guard)
+    place, momentum = spec.outer.fragment(len(checkpoint.theta), number), checkpoint.momentum
     part = Checkpoint(checkpoint.theta[place], None if momentum is None else momentum[place])
     moved = _step(spec, part, contributions)
     theta = checkpoint.theta.copy()
@@ -134,7 +186,7 @@ def outer_step(
     if momentum is not None and moved.momentum is not None:
         momentum = momentum.copy()
         momentum[place] = moved.momentum
-    return Checkpoint(theta, momentum)
+    return Checkpoint(theta, momentum, guard)
 
 
 def _step(

@@ -95,7 +95,8 @@ def prepare(
         raise UsageError(
             f"sequences of {inner.sequence} tokens are longer than the model's context, {chosen.context}"
         )
-    checkpoint = first_checkpoint(weights, frac_bits, has_momentum=outer.rule == "nesterov")
+    guards = outer.fragments if outer.guard else 0
+    checkpoint = first_checkpoint(weights, frac_bits, has_momentum=outer.rule == "nesterov", guards=guards)
     if theta is not None:
         if len(theta) != len(weights):
             raise UsageError(f"the model has {len(weights)} parameters, what it starts from {len(theta)}")
@@ -184,7 +185,9 @@ def first_weights(model: GptSpec, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def first_checkpoint(weights: np.ndarray, frac_bits: int, *, has_momentum: bool) -> Checkpoint:
+def first_checkpoint(
+    weights: np.ndarray, frac_bits: int, *, has_momentum: bool, guards: int = 0
+) -> Checkpoint:
     """A checkpoint without a past. `UsageError` for weights that fixed point cannot hold."""
     bound = 2.0 ** (31 - frac_bits)
     if not (np.abs(weights) < bound).all():
@@ -193,7 +196,8 @@ def first_checkpoint(weights: np.ndarray, frac_bits: int, *, has_momentum: bool)
             "take fewer frac_bits",
         )
     theta = to_fixed(weights, frac_bits)
-    return Checkpoint(theta, np.zeros(len(theta), np.int64) if has_momentum else None)
+    momentum = np.zeros(len(theta), np.int64) if has_momentum else None
+    return Checkpoint(theta, momentum, np.zeros((guards, 4), np.uint64) if guards else None)
 
 
 class _Folder:

@@ -18,7 +18,6 @@ from pi_sdk.store import LocalStore, Store
 from pi_sdk.types import RunSpec
 from pi_train.checkpoint_file import CheckpointParts
 from pi_train.codecs import UpdateFile, max_update_bytes
-from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 
 from .evidence import Slot, announced_stores
@@ -32,7 +31,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, store: Store, spec: RunSpec, stop: threading.Event):
         self.folder, self._store, self._stop = folder, store, stop
-        self._shape = parameter_count(spec.model), spec.outer.rule == "nesterov"
+        self._shape = spec.checkpoint_shape
         self._files: dict[bytes, str] = {}
         self._recipes: dict[bytes, Callable[[], bytes]] = {}
         self._wanted: set[bytes] = set()
@@ -103,12 +102,12 @@ def recompute(
     must be `root`. Raises `StoreError` where an update, or such a result, is not to be had, and
     `MalformedArtifact`.
     """
-    n, values = spec.model.parameters, spec.update_values(round_)
+    values = spec.update_values(round_)
     limit, updates = max_update_bytes(spec.codec, values), []
     for slot in slots:
         update = UpdateFile(spec.codec, fetched(slot, store, limit), values)
         updates.append((update, slot.reveal.width))
-    result = outer_step(spec, Checkpoint.from_bytes(start, n, spec.outer.rule == "nesterov"), updates, round_)
+    result = outer_step(spec, Checkpoint.from_bytes(start, *spec.checkpoint_shape), updates, round_)
     if result.root() != root:
         raise StoreError("the updates that were revealed do not lead to the checkpoint of the votes")
     return result.to_bytes()

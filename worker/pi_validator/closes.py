@@ -139,8 +139,8 @@ class Closes:
         )
 
     def _checkpoint(self, root: bytes) -> Checkpoint:
-        momentum = self.bench.spec.outer.rule == "nesterov"
-        checkpoint = Checkpoint.from_bytes(self.bench.checkpoints.read(root), self._n, momentum)
+        data = self.bench.checkpoints.read(root)
+        checkpoint = Checkpoint.from_bytes(data, *self.bench.spec.checkpoint_shape)
         if checkpoint.root() != root:
             raise MalformedArtifact(f"the file of checkpoint {root.hex()} has another root")
         return checkpoint

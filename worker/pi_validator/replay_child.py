@@ -41,9 +41,9 @@ class Replayer:
         from pi_train.outer import Checkpoint, checkpoint_bytes
 
         if file not in self.checkpoints:
-            size, has_momentum = self.parameters, self.spec.outer.rule == "nesterov"
-            data = LocalStore(Path(folder)).get(file, checkpoint_bytes(size, has_momentum))
-            checkpoint = Checkpoint.from_bytes(data, size, has_momentum)
+            shape = self.spec.checkpoint_shape
+            data = LocalStore(Path(folder)).get(file, checkpoint_bytes(*shape))
+            checkpoint = Checkpoint.from_bytes(data, *shape)
             if checkpoint.root().hex() != root:
                 raise ValueError(f"checkpoint file {file} does not have the root {root} that is on chain")
             self.checkpoints[file] = checkpoint

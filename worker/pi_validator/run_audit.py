@@ -27,7 +27,6 @@ from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore, MultiStore, Store
 from pi_sdk.types import TOKEN, Model, Reveal
 from pi_train.codecs import UpdateFile, max_update_bytes
-from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 
 from .checkpoints import fetched
@@ -83,7 +82,6 @@ class RunAudit:
         `PiError` where the RunSpec or the first checkpoint is not to be had, or is not the pool's.
         """
         self.spec, self.params = load_rules(self.client, self.pool_id, self.store)
-        self.n, self.momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
         self.events = self.client.events(pool_id=self.pool_id)
         self.rounds, self.seats = self._read()
         roots = [e.args["genesis_root"] for e in self.events if e.name == "PoolCreated"]
@@ -289,8 +287,8 @@ class RunAudit:
         return update
 
     def _checkpoint(self, file: str) -> Checkpoint:
-        data = self.store.get(file, checkpoint_bytes(self.n, self.momentum))
-        return Checkpoint.from_bytes(data, self.n, self.momentum)
+        data = self.store.get(file, checkpoint_bytes(*self.spec.checkpoint_shape))
+        return Checkpoint.from_bytes(data, *self.spec.checkpoint_shape)
 
     # --- money --------------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from pi_sdk.store import HttpStore, MultiStore, Store
 from pi_sdk.types import Reveal, RunSpec
 from pi_train.checkpoint_file import CheckpointParts, map_checkpoint
 from pi_train.codecs import UpdateFile, max_update_bytes
-from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint, outer_step
 
 MAX_LOCATIONS = 4
@@ -139,8 +138,6 @@ class Checkpoints:
         self.folder = folder
         self.own_update = own_update
         """A reveal -> the update when it is this worker's own, which needs no download."""
-        self.n = parameter_count(spec.model)
-        self.has_momentum = spec.outer.rule == "nesterov"
 
     def genesis(self) -> Checkpoint:
         return self._download(self.spec.genesis_file, bytes.fromhex(self.spec.genesis_root))
@@ -200,7 +197,7 @@ class Checkpoints:
         with by the next process. The strangers' stores that were announced in the round before are asked
         last.
         """
-        path, parts = self.folder / file, CheckpointParts(root, self.n, self.has_momentum)
+        path, parts = self.folder / file, CheckpointParts(root, *self.spec.checkpoint_shape)
         try:
             self.store.fetch(file, path, parts.size, parts)
         except StoreError as error:
@@ -214,7 +211,7 @@ class Checkpoints:
             finally:
                 for other in others:
                     other.close()
-        checkpoint = map_checkpoint(path, self.n, self.has_momentum)
+        checkpoint = map_checkpoint(path, *self.spec.checkpoint_shape)
         shutil.rmtree(self.folder)  # what is mapped stays readable
         if checkpoint.root() != root:
             raise MalformedArtifact(f"checkpoint file {file[:12]}… does not have the root that is on chain")

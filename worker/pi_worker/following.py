@@ -18,8 +18,7 @@ from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.store import Store
 from pi_sdk.types import RING, Phase, RunSpec
 from pi_train.codecs import UpdateFile
-from pi_train.layout import parameter_count
-from pi_train.outer import Checkpoint
+from pi_train.outer import Checkpoint, was_skipped
 
 from .artifacts import Announced, Checkpoints, PoolLog
 from .journal import Journal
@@ -108,8 +107,7 @@ class Following:
             basis = self._basis(round_)
             data = None if basis is None else self.journal.checkpoint(round_, basis)
             if data is not None:
-                n, momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
-                self._go_on(round_, Checkpoint.from_bytes(data, n, momentum), basis)
+                self._go_on(round_, Checkpoint.from_bytes(data, *self.spec.checkpoint_shape), basis)
                 return
         # The root before the last is what the votes left standing. The last one is recomputed like any other.
         before = max(0, running - 1)
@@ -154,8 +152,12 @@ class Following:
             return
         if basis is not None:
             self.journal.keep_checkpoint(round_ + 1, basis, checkpoint.to_bytes())
+        skipped = was_skipped(self.checkpoint, checkpoint)
         self._go_on(round_ + 1, checkpoint, basis)
-        self.events.write("closed", round=round_, root=self.root, agrees=self.root == posted)
+        agrees = self.root == posted
+        self.events.write("closed", round=round_, root=self.root, agrees=agrees, skipped=skipped)
+        if skipped:
+            log.warning("round %d: skipped, its updates are far larger than those before", round_)
         if self.root != posted:
             log.error(
                 "round %d: the posted checkpoint is wrong: %s, not %s; going on from the recomputed one",

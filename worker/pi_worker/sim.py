@@ -29,8 +29,7 @@ from pi_sdk.types import AuditSpec, CodecSpec, InnerSpec, OuterSpec, RunSpec, Tr
 from pi_train import determinism
 from pi_train.codecs import UpdateFile
 from pi_train.data import Corpus, load_corpus
-from pi_train.layout import parameter_count
-from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
+from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step, was_skipped
 from pi_train.prepare import prepare, source_options
 from pydantic import ValidationError
 
@@ -138,13 +137,17 @@ class Simulation:
             losses += result.losses
             sizes.append(len(result.update))
             took_part.append(node)
-        self.checkpoint = outer_step(spec, self.checkpoint, contributions, self.round)
+        before, self.checkpoint = (
+            self.checkpoint,
+            outer_step(spec, self.checkpoint, contributions, self.round),
+        )
         record = {
             "round": self.round,
             "root": self.checkpoint.root().hex(),
             "train_loss": sum(losses) / len(losses) if losses else None,
             "update_bytes": sizes,
             "nodes": took_part,
+            "skipped": was_skipped(before, self.checkpoint),
             "seconds": round(time.monotonic() - began, 3),
         }
         self.records.append(record)
@@ -174,9 +177,8 @@ class Simulation:
         place = self.folder / "state"
         if not place.exists():  # killed in the middle of a swap
             os.replace(self.folder / "state.new", place)
-        n, momentum = len(self.checkpoint.theta), self.checkpoint.momentum is not None
         data = (place / "checkpoint.bin").read_bytes()
-        self.checkpoint = Checkpoint.from_bytes(data, n, momentum)
+        self.checkpoint = Checkpoint.from_bytes(data, *self.spec.checkpoint_shape)
         self.records = [json.loads(line) for line in (place / "rounds.jsonl").read_text().splitlines()]
         self.states = {node: (place / node).read_bytes() for node in self.nodes if (place / node).exists()}
 
@@ -231,6 +233,12 @@ def nodes_of(seed: int, workers: int) -> list[str]:
     "--mix", type=click.FloatRange(0, 1), help="Of a worker's own values in a part that comes back."
 )
 @click.option("--delay", type=click.IntRange(0, 1), help="Rounds that it comes back later: overlap.")
+@click.option(
+    "--guard",
+    type=click.IntRange(0, 64),
+    default=0,
+    help="Skip rounds whose updates are so many deviations too large.",
+)
 @click.option("--reset-moments", is_flag=True, help="Start AdamW anew in every round.")
 @click.option("--absent", type=click.FloatRange(0, 1), default=0.0, help="Probability of missing a round.")
 @click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
@@ -270,8 +278,8 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     from pi_train.evaluate import validation_loss
 
     corpus = load_corpus(spec, store.get, out / "corpus")
-    n, momentum = parameter_count(spec.model), spec.outer.rule == "nesterov"
-    genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, checkpoint_bytes(n, momentum)), n, momentum)
+    data = store.get(spec.genesis_file, checkpoint_bytes(*spec.checkpoint_shape))
+    genesis = Checkpoint.from_bytes(data, *spec.checkpoint_shape)
     nodes = nodes_of(spec.seed, rules["workers"])
     run = Simulation.open(spec, corpus, nodes, out / "run", genesis, Faults(absent, lost, late))
     if run.round:
@@ -282,7 +290,8 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
         held_out = f"held-out {validation_loss(spec, run.checkpoint, corpus):.4f}  " if measured else ""
         trained = "nobody trained" if record["train_loss"] is None else f"train {record['train_loss']:.4f}"
         click.echo(
-            f"round {run.round:>4}  {trained}  {held_out}{len(record['nodes'])} workers,"
+            f"round {run.round:>4}  {trained}  {held_out}{'SKIPPED  ' * record['skipped']}"
+            f"{len(record['nodes'])} workers,"
             f" {sum(record['update_bytes']) / 1e3:.1f} kB, {record['seconds']:.1f} s",
             err=True,
         )
@@ -292,7 +301,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
         "root": run.checkpoint.root().hex(),
         "val_loss": validation_loss(spec, run.checkpoint, corpus),
         "bytes_per_worker_round": sum(sizes) / len(sizes) if sizes else None,
-        "dense_bytes": 4 * n,
+        "dense_bytes": 4 * spec.model.parameters,
         "tokens": len(sizes) * spec.inner.steps * spec.inner.batch * spec.inner.sequence,
         "folder": str(out),
     }
@@ -310,8 +319,7 @@ def _theta(folder: Path) -> np.ndarray:
         rules, _ = (folder / "run" / "rules.json").read_text().splitlines()
         spec = RunSpec.model_validate_json(rules)
         data = (folder / "run" / "state" / "checkpoint.bin").read_bytes()
-        momentum = spec.outer.rule == "nesterov"
-        return Checkpoint.from_bytes(data, parameter_count(spec.model), momentum).theta
+        return Checkpoint.from_bytes(data, *spec.checkpoint_shape).theta
     except (OSError, ValueError, MalformedArtifact):
         raise UsageError(f"{folder} holds no simulation", "--start takes another one's --out") from None
 
@@ -324,6 +332,7 @@ def _rules(
     batch: int,
     sequence: int,
     decay: float,
+    guard: int,
     reset_moments: bool,
     start: Path | None,
     seed: int,
@@ -366,6 +375,7 @@ def _rules(
                 fragments=rules.fragments,
                 mix=round(rules.mix * _Q16),
                 delay=rules.delay,
+                guard=guard,
             ),
             trace=trace,
             audit=AuditSpec(segments=min(AuditSpec().segments, rules.steps // trace.segment)),

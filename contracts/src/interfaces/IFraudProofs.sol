@@ -24,7 +24,7 @@ interface IFraudProofs {
     struct Leaf {
         uint256 poolId;
         uint256 round;
-        /// Of 256 parameters, counted from 0.
+        /// Of 256 parameters, counted from 0; behind the last one, the leaf of the guards.
         uint64 index;
         /// The old leaf's bytes: 256 int32 big-endian, then 256 int64 big-endian where the rule has momentum.
         bytes before;
@@ -38,6 +38,9 @@ interface IFraudProofs {
         /// Zero where the leaf is the fault. Else a counting node whose chunk for this leaf no codec writes, so that the
         /// close should have left it out; then the reveals show no other chunk, and of the leaf only its index is read.
         address malformed;
+        /// Where the rule has a guard: the old leaf of the guards, and its path under the start root.
+        bytes guard;
+        bytes32[] guardSiblings;
     }
 
     /// @dev A proof over several transactions: what has been added up so far. Only its hash is stored.

@@ -81,6 +81,8 @@ struct OuterRule {
     uint64 parameters;
     /// Contiguous parts of it, of which each round moves one, in turn. 1: every round moves all.
     uint16 fragments;
+    /// Deviations above which the median norm of a round's updates has the round skipped; 0: none is.
+    uint8 guard;
 }
 
 /// @dev `createPool`'s argument.

@@ -18,6 +18,9 @@ library OuterLib {
 
     /// Fragments start at multiples of it, where chunks of every codec start.
     uint256 private constant UNIT = 4096;
+    /// A guard never skips its first rounds, nor more than two in a row.
+    uint256 private constant GUARD_ROUNDS = 8;
+    uint256 private constant MOST_SKIPPED = 2;
     int256 private constant MOMENTUM_MAX = (1 << 46) - 1;
     uint256 private constant THETA_BYTES = 4;
     uint256 private constant MOMENTUM_BYTES = 8;
@@ -41,6 +44,45 @@ library OuterLib {
         uint256 left = rule.parameters - first;
         rule.parameters = uint64(left < size ? left : size);
         return first / LEAF;
+    }
+
+    /// @dev The leaf behind those of the parameters, where a rule has a guard: four big-endian uint64 for each fragment.
+    function guardBytes(OuterRule memory rule) internal pure returns (uint256) {
+        return rule.guard == 0 ? 0 : 32 * uint256(rule.fragments);
+    }
+
+    /// @notice The guards after a round, and whether it is skipped: then it moves no parameter.
+    /// @param before running means of the median norms and of their deviations, rounds, rounds skipped in a row; for each
+    /// fragment
+    function guarded(OuterRule memory rule, bytes calldata before, uint256 fragment, uint256 norm)
+        internal
+        pure
+        returns (bytes memory next, bool skip)
+    {
+        next = before;
+        uint256 word = uint256(bytes32(before[32 * fragment:32 * fragment + 32]));
+        uint256 mean = word >> 192;
+        uint256 deviation = uint64(word >> 128);
+        uint256 rounds = uint64(word >> 64);
+        uint256 skipped = uint64(word);
+        if (norm > type(uint64).max) norm = type(uint64).max;
+        if (rounds >= GUARD_ROUNDS && norm > mean + rule.guard * (deviation > mean / 16 ? deviation : mean / 16)) {
+            skip = skipped < MOST_SKIPPED;
+            if (!skip) rounds = 0; // the third in a row starts anew
+        }
+        if (skip) {
+            ++skipped;
+        } else if (rounds == 0) {
+            (mean, deviation, rounds, skipped) = (norm, 0, 1, 0);
+        } else {
+            deviation = (7 * deviation + (norm > mean ? norm - mean : mean - norm)) / 8;
+            mean = (7 * mean + norm) / 8;
+            (rounds, skipped) = (rounds + 1, 0);
+        }
+        word = mean << 192 | deviation << 128 | uint256(uint64(rounds)) << 64 | uint64(skipped);
+        assembly ("memory-safe") {
+            mstore(add(next, add(32, shl(5, fragment))), word)
+        }
     }
 
     function leafBytes(OuterRule memory rule) internal pure returns (uint256) {

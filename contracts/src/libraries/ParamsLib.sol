@@ -11,6 +11,7 @@ library ParamsLib {
     uint256 internal constant MAX_SLOTS = 4096;
     uint256 internal constant MAX_SEATS = 256;
     uint256 internal constant MAX_FRAGMENTS = 256;
+    uint256 internal constant MAX_GUARD = 64; // deviations
     uint256 internal constant MAX_FINDER_FEE = 2000; // basis points
     uint256 internal constant BPS = 10_000;
     /// Three juries at most judge a case, so two appeals.
@@ -64,6 +65,7 @@ library ParamsLib {
         _check(o.rule == 1 ? o.momentum > 0 && o.momentum < 1 << 16 : o.momentum == 0, "momentum");
         _check(o.parameters >= 1 && o.parameters <= 1 << 40, "parameters");
         _check(o.fragments >= 1 && o.fragments <= MAX_FRAGMENTS, "fragments");
+        _check(o.guard <= MAX_GUARD, "guard");
         // None of them is empty.
         _check(OuterLib.fragmentSize(o.parameters, o.fragments) * (o.fragments - 1) < o.parameters, "fragments");
     }

@@ -304,6 +304,14 @@ contract ParamsTest is Base {
         _bad(o, "parameters");
     }
 
+    function test_Guard() public {
+        OuterRule memory o = defaultOuter();
+        o.guard = 64;
+        _good(o);
+        o.guard = 65;
+        _bad(o, "guard");
+    }
+
     function test_Fragments() public {
         OuterRule memory o = defaultOuter();
         o.fragments = 0;
