@@ -1,10 +1,16 @@
-"""Held-out loss of each method at equal tokens: four workers, the demo's model and data, `pi sim`.
+"""Held-out loss of each method at equal tokens: the demo's model and data, `pi sim`.
 
-The baseline is synchronous AdamW on the batches of all workers as one. "scratch": 2,000 inner steps per
-worker; "warm": the second 1,000 of them, after 1,000 synchronous ones. Learning rates are the best of short
-sweeps, which stand in the results too ("sweep": 500 steps). A run that is finished is a row of
-results/loss.json and is not done again; one that was stopped goes on from its last round. Two hours or more
-on two cores for all of it, so:
+The baseline is synchronous AdamW on the batches of all workers as one. Every run's learning rate rises for 20
+steps and falls over the last half of its own; "warm" runs go on from 1,000 synchronous steps. Groups:
+
+    sweep     500 steps: learning rates and alphas of each method, in the open; the best ones stand below
+    setting   500 steps: other numbers of workers, H, k and methods
+    ablation  500 steps: error feedback, carried moments
+    warm      1,000 steps after 1,000 synchronous ones, three seeds
+    scratch   2,000 steps, three seeds
+
+H rounds `steps` to whole rounds (1,995 for H = 15). A run that is finished is a row of results/loss.json and is
+not done again; one that was stopped goes on. Some ten core-hours for all of it, so:
 
     PI_LOSS_MINUTES=30 python -m benchmarks loss      starts no run after so many minutes
 """
@@ -16,91 +22,124 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .common import RESULTS, publish, save
 
 MINUTES = float(os.environ.get("PI_LOSS_MINUTES", "0")) or float("inf")
 PLACE = Path("runs/loss")
-WORKERS = 4
 PARAMETERS = 828_544
-NAME, TITLE = "loss", f"Held-out loss at equal tokens, R = {WORKERS}"
+DECAY = 0.5
+NAME, TITLE = "loss", "Held-out loss at equal tokens"
 NOTE = "traffic: times less than synchronous fp32; gap: above synchronous AdamW of the same seed"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One row. `alpha` is the outer learning rate, `k` only matters to the sparse codec."""
+    """One row. `alpha` is the outer learning rate, None the method's; `k` only matters to the codecs that
+    choose; `variant` is what an ablation leaves out."""
 
     group: str
     method: str
     H: int
     lr: float
-    alpha: float
-    k: int
-    seed: int
-    steps: int
+    alpha: float | None = None
+    k: int = 0
+    seed: int = 0
+    steps: int = 500
     warm_steps: int = 0
+    R: int = 4
+    variant: str = ""
 
     @property
     def name(self) -> str:
         return "-".join(str(v).replace("/", "_") for v in asdict(self).values())
 
+    @property
+    def rounds(self) -> int:
+        return round((self.steps - self.warm_steps) / self.H)
 
-def sync(group: str, lr: float, seed: int, steps: int, warm: int = 0) -> Run:
-    return Run(group, "sync", 1, lr, 1.0, 0, seed, steps, warm)
-
-
-def diloco(group: str, h: int, lr: float, alpha: float, seed: int, steps: int, warm: int = 0) -> Run:
-    return Run(group, "diloco", h, lr, alpha, 0, seed, steps, warm)
-
-
-def sparse(group: str, h: int, k: int, lr: float, alpha: float, seed: int, steps: int, warm: int = 0) -> Run:
-    return Run(group, "sparseloco", h, lr, alpha, k, seed, steps, warm)
+    @property
+    def baseline(self) -> "Run":
+        """The synchronous run of the same seed and tokens."""
+        group = self.group if self.group in ("warm", "scratch") else "sweep"
+        return Run(group, "sync", 1, SYNC_LR, None, 0, self.seed, self.steps, self.warm_steps, self.R)
 
 
-# What the sweeps came to; the 500x setting is the best of those with H x codec ratio above 500.
-SYNC_LR, DILOCO, SPARSE = 2e-3, {15: (2e-3, 0.7), 30: (2e-3, 0.7)}, (15, 256, 2e-3, 1.0)
+# What the sweeps came to. The 500x setting is the best of those with H x codec ratio above 500.
+SYNC_LR = 4e-3
+DILOCO = {15: (4e-3, 0.7), 30: (4e-3, 0.7), 100: (4e-3, 0.7)}
+SPARSE = {(4, 64): (4e-3, 1.5), (15, 256): (4e-3, 1.0), (30, 512): (4e-3, 1.0)}
+BEST_500 = (4, 64)
+
+
+def diloco(group: str, h: int, **more) -> Run:
+    lr, alpha = DILOCO[h]
+    return Run(group, "diloco", h, lr, alpha, **more)
+
+
+def sparse(group: str, h: int, k: int, **more) -> Run:
+    lr, alpha = SPARSE.get((h, k), SPARSE[BEST_500])
+    return Run(group, "sparseloco", h, lr, alpha, k, **more)
+
 
 SWEEP = [
-    *(sync("sweep", lr, 0, 500) for lr in (1e-3, 2e-3, 4e-3)),
-    *(diloco("sweep", 15, lr, alpha, 0, 500) for lr in (2e-3, 4e-3) for alpha in (0.5, 0.7, 0.9)),
-    *(diloco("sweep", 30, lr, alpha, 0, 500) for lr in (2e-3, 4e-3) for alpha in (0.5, 0.7, 0.9)),
-    *(sparse("sweep", 15, 256, lr, alpha, 0, 500) for lr in (2e-3, 4e-3) for alpha in (1.0, 1.5, 2.0)),
-    *(sparse("sweep", 30, 512, lr, alpha, 0, 500) for lr in (2e-3, 4e-3) for alpha in (1.0, 1.5, 2.0)),
-    *(sparse("sweep", 4, 64, lr, alpha, 0, 500) for lr in (2e-3,) for alpha in (1.0, 1.5, 2.5)),
+    *(Run("sweep", "sync", 1, lr) for lr in (2e-3, 4e-3, 8e-3)),
+    *(Run("sweep", "diloco", h, lr, a) for h in (15, 30) for lr in (4e-3, 8e-3) for a in (0.5, 0.7, 0.9)),
+    *(Run("sweep", "sparseloco", 4, 4e-3, a, 64) for a in (1.0, 1.5, 2.5)),
+    *(Run("sweep", "sparseloco", 15, 4e-3, a, 256) for a in (0.7, 1.0, 1.5)),
+    *(Run("sweep", "sparseloco", 30, 4e-3, a, 512) for a in (0.7, 1.0, 1.5)),
+    *(Run("sweep", "int8", 125, 4e-3, a) for a in (0.5, 0.7)),
+    *(Run("sweep", "demo", 1, 1.0, a) for a in (1e-3, 2e-3)),
+    *(Run("sweep", "streaming", 25, 4e-3, a) for a in (0.4, 0.7)),
+]
+SETTINGS = [
+    *(Run("sweep", "sync", 1, SYNC_LR, R=r) for r in (2, 8)),
+    *(diloco("setting", 30, R=r) for r in (2, 8)),
+    *(sparse("setting", *BEST_500, R=r) for r in (2, 8)),
+    diloco("setting", 100),
+    *(sparse("setting", 15, k) for k in (64, 1024)),
+    sparse("setting", 100, 256),
+]
+ABLATIONS = [
+    *(sparse("ablation", h, k, variant="no feedback") for h, k in SPARSE),
+    *(sparse("ablation", h, k, variant="reset moments") for h, k in SPARSE),
+    *(diloco("ablation", h, variant="reset moments") for h in (15, 30)),
 ]
 FINAL = [
     run
     for seed in range(3)
-    for group, steps, warm in (("warm", 2000, 1000), ("scratch", 2000, 0))
+    for group, warm in (("warm", 1000), ("scratch", 0))
     for run in (
-        sync(group, SYNC_LR, seed, steps, warm),
-        *(diloco(group, h, *DILOCO[h], seed, steps, warm) for h in DILOCO),
-        sparse(group, *SPARSE, seed, steps, warm),
+        Run(group, "sync", 1, SYNC_LR, None, 0, seed, 2000, warm),
+        *(diloco(group, h, seed=seed, steps=2000, warm_steps=warm) for h in (15, 30)),
+        sparse(group, *BEST_500, seed=seed, steps=2000, warm_steps=warm),
     )
 ]
 
 
 def warm_start(run: Run) -> Run:
     """The synchronous run that a warm one goes on from."""
-    return sync("start", SYNC_LR, run.seed, run.warm_steps)
+    return Run("start", "sync", 1, SYNC_LR, seed=run.seed, steps=run.warm_steps)
 
 
 def play(run: Run) -> dict:
     """Plays one run, on from where it was; its row."""
-    out, start = PLACE / run.name, []
+    words = ["--method", run.method, "--workers", run.R, "--steps", run.H, "--rounds", run.rounds]
+    words += ["--lr", run.lr, "--seed", run.seed, "--out", PLACE / run.name]
+    if run.method != "demo" and run.group != "start":
+        words += ["--decay", DECAY]
     if run.warm_steps:
-        start = ["--start", PLACE / warm_start(run).name]
-    words = ["--method", run.method, "--workers", WORKERS, "--steps", run.H, "--lr", run.lr, "--out", out]
-    words += ["--rounds", (run.steps - run.warm_steps) // run.H, "--seed", run.seed, *start]
-    if run.method != "sync":
+        words += ["--start", PLACE / warm_start(run).name]
+    if run.alpha is not None:
         words += ["--outer-lr", run.alpha]
     if run.k:
         words += ["--k", run.k]
+    words += {"": [], "no feedback": ["--beta", 0], "reset moments": ["--reset-moments"]}[run.variant]
+    every = max(1, 100 // run.H) if run.group in ("warm", "scratch") else 0
     done = subprocess.run(
-        [Path(sys.executable).parent / "pi", "sim", *map(str, words), "--evaluate", "0", "--json"],
+        [Path(sys.executable).parent / "pi", "sim", *map(str, words), "--evaluate", str(every), "--json"],
         capture_output=True,
         text=True,
     )
@@ -111,9 +150,9 @@ def play(run: Run) -> dict:
     if run.method == "sync":
         sent = dense  # what each worker's gradient would take, every step
     return asdict(run) | {
-        "R": WORKERS,
         "params": PARAMETERS,
         "val_loss": answer["val_loss"],
+        "curve": [[r * run.H, loss] for r, loss in answer["curve"]],
         "bytes_per_worker_round": sent,
         "dense_bytes": dense,
         "traffic": dense * run.H / sent,
@@ -129,17 +168,22 @@ def main() -> None:
         row = play(run)
         with saving:
             known[run] = row
-            save(NAME, TITLE, _rows(known), NOTE)
+            save(NAME, TITLE, rows_of(known), NOTE)
         print(f"{run.name}: {row['val_loss']:.4f}", flush=True)
 
-    for start in {warm_start(run) for run in FINAL if run.warm_steps}:  # before two runs play the same one
-        one(start)
-        if not (PLACE / start.name).exists():
-            play(start)
+    def start(run: Run) -> None:
+        one(run)
+        if run in known and not (PLACE / run.name).exists():
+            play(run)
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(one, SWEEP + FINAL))
-    columns = ["group", "method", "H", "k", "lr", "alpha", "seed", "steps", "traffic", "val_loss", "gap %"]
-    publish(NAME, TITLE, _rows(known), NOTE, columns)
+        list(threads.map(one, SWEEP + SETTINGS + ABLATIONS))
+        list(threads.map(start, dict.fromkeys(warm_start(run) for run in FINAL if run.warm_steps)))
+        list(threads.map(one, FINAL))
+    rows = rows_of(known)
+    if rows:
+        columns = "group method R H k lr alpha variant seed steps traffic val_loss gap".split()
+        publish(NAME, TITLE, rows, NOTE, [*columns[:-1], "gap %"])
 
 
 def _known() -> dict[Run, dict]:
@@ -149,13 +193,15 @@ def _known() -> dict[Run, dict]:
     return {Run(**{name: row[name] for name in Run.__dataclass_fields__}): row for row in rows}
 
 
-_ORDER = ("group", "method", "H", "k", "seed", "lr", "alpha")
+_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "variant")
 
 
-def _rows(known: dict[Run, dict]) -> list[dict]:
-    """All rows in order, each with its gap to the synchronous run of the same seed."""
+def rows_of(known: dict[Run, dict]) -> list[dict]:
+    """All rows in order, each with its baseline's loss and its gap to that."""
     out = []
     for run, row in known.items():
-        base = known.get(sync(run.group, SYNC_LR, run.seed, run.steps, run.warm_steps))
-        out.append(row | {"gap %": None if base is None else 100 * (row["val_loss"] / base["val_loss"] - 1)})
-    return sorted(out, key=lambda row: [row[name] for name in _ORDER])
+        base = known.get(run.baseline, known.get(replace(run.baseline, group="start")))
+        loss = None if base is None else base["val_loss"]
+        gap = None if loss is None else 100 * (row["val_loss"] / loss - 1)
+        out.append(row | {"baseline": loss, "gap %": gap})
+    return sorted(out, key=lambda row: [(row[name] is not None, row[name]) for name in _ORDER])

@@ -5,7 +5,8 @@ that real workers run, so a run on a chain with the same rules and nodes goes th
     while simulation.round < spec.rounds:
         print(simulation.play())
 
-What a round left is on disk before the next one begins: a simulation that was killed goes on from there.
+What a round left is on disk before the next one begins, but where saving would take more than a twentieth of
+the time: a simulation that was killed goes on from what was saved last.
 """
 
 import json
@@ -73,6 +74,7 @@ class Simulation:
     checkpoint: Checkpoint
     states: dict[str, bytes] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
+    _save_after: float = 0.0
 
     @property
     def round(self) -> int:
@@ -106,9 +108,10 @@ class Simulation:
         known.write_text(rules)
         return simulation
 
-    def play(self) -> dict[str, Any]:
+    def play(self, evaluate: bool = False) -> dict[str, Any]:
         """Plays one round and records it: the root of the checkpoint that it led to, mean training loss in
-        nats per token, update sizes in bytes, nodes, seconds."""
+        nats per token and held-out loss (None if not asked for), update sizes in bytes, nodes, seconds."""
+        from pi_train.evaluate import validation_loss
         from pi_train.slot import train_slot
 
         began, spec, n = time.monotonic(), self.spec, self.spec.update_values(self.round)
@@ -145,13 +148,15 @@ class Simulation:
             "round": self.round,
             "root": self.checkpoint.root().hex(),
             "train_loss": sum(losses) / len(losses) if losses else None,
+            "val_loss": validation_loss(spec, self.checkpoint, self.corpus) if evaluate else None,
             "update_bytes": sizes,
             "nodes": took_part,
             "skipped": was_skipped(before, self.checkpoint),
             "seconds": round(time.monotonic() - began, 3),
         }
         self.records.append(record)
-        self._save()
+        if time.monotonic() > self._save_after or self.round == spec.rounds:
+            self._save()
         return record
 
     def _root(self, round_: int) -> bytes:
@@ -160,6 +165,7 @@ class Simulation:
 
     def _save(self) -> None:
         """Swaps whole folders: `state` is what the run goes on from, in the middle of a swap `state.new`."""
+        began = time.monotonic()
         new, now, old = (self.folder / name for name in ("state.new", "state", "state.old"))
         for place in (new, old):
             shutil.rmtree(place, ignore_errors=True)
@@ -172,6 +178,7 @@ class Simulation:
             os.replace(now, old)
         os.replace(new, now)
         shutil.rmtree(old, ignore_errors=True)
+        self._save_after = time.monotonic() + 20 * (time.monotonic() - began)
 
     def _load(self) -> None:
         place = self.folder / "state"
@@ -265,7 +272,8 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     pi sim --model DIR --lora 8 --data my.jsonl   adapters on a transformers model, tokens of its tokenizer
 
     Run again with the same options, it goes on where it was stopped. --json prints {"rounds", "root",
-    "val_loss", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per token.
+    "val_loss", "curve", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per
+    token, "curve" [round, held-out loss].
     """
     if rules["method"] == "sync":
         rules["batch"] *= rules["workers"]
@@ -285,9 +293,9 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     if run.round:
         click.echo(f"going on after round {run.round}", err=True)
     while run.round < spec.rounds:
-        record = run.play()
-        measured = evaluate and (run.round % evaluate == 0 or run.round == spec.rounds)
-        held_out = f"held-out {validation_loss(spec, run.checkpoint, corpus):.4f}  " if measured else ""
+        number = run.round + 1
+        record = run.play(bool(evaluate) and (number % evaluate == 0 or number == spec.rounds))
+        held_out = f"held-out {record['val_loss']:.4f}  " if record["val_loss"] is not None else ""
         trained = "nobody trained" if record["train_loss"] is None else f"train {record['train_loss']:.4f}"
         click.echo(
             f"round {run.round:>4}  {trained}  {held_out}{'SKIPPED  ' * record['skipped']}"
@@ -302,6 +310,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
         "val_loss": validation_loss(spec, run.checkpoint, corpus),
         "bytes_per_worker_round": sum(sizes) / len(sizes) if sizes else None,
         "dense_bytes": 4 * spec.model.parameters,
+        "curve": [[r["round"] + 1, r["val_loss"]] for r in run.records if r["val_loss"] is not None],
         "tokens": len(sizes) * spec.inner.steps * spec.inner.batch * spec.inner.sequence,
         "folder": str(out),
     }
