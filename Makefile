@@ -7,7 +7,7 @@ STAMPS := .make
 
 AUDIT := $(STAMPS)/audit/bin
 
-.PHONY: help setup demo test soak model bench lint format contracts clean gas slither proofs mutants coverage
+.PHONY: help setup demo test soak model bench bench-training bench-loss lint format contracts clean gas slither proofs mutants coverage
 
 
 help: ## this list
@@ -38,6 +38,12 @@ model: setup ## 10,000 random traces through the contracts and their model in Py
 
 bench: setup ## the benchmarks; tables on the terminal, JSON in benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-training: setup ## the training engine's benchmarks, and what stands in results/training.json (about 30 minutes)
+	PI_LOSS_MINUTES=10 $(BIN)/python -m benchmarks outer_step overhead utilisation churn side_by_side loss training
+
+bench-loss: setup ## all of the loss grid, on from where it was (hours; results/loss.json)
+	$(BIN)/python -m benchmarks loss training
 
 contracts: setup ## builds the contracts and exports ABI and bytecode to the SDK
 	npx --no-install forge build contracts/src

@@ -9,8 +9,8 @@ steps and falls over the last half of its own; "warm" runs go on from 1,000 sync
     warm      1,000 steps after 1,000 synchronous ones, three seeds
     scratch   2,000 steps, three seeds
 
-H rounds `steps` to whole rounds (1,995 for H = 15). A run that is finished is a row of results/loss.json and is
-not done again; one that was stopped goes on. Some ten core-hours for all of it, so:
+H rounds `steps` to whole rounds (1,995 for H = 15). A run that is finished is a row of results/loss.json and
+is not done again; one that was stopped goes on. Some ten core-hours for all of it, so:
 
     PI_LOSS_MINUTES=30 python -m benchmarks loss      starts no run after so many minutes
 """
@@ -92,7 +92,7 @@ SWEEP = [
     *(Run("sweep", "sparseloco", 30, 4e-3, a, 512) for a in (0.7, 1.0, 1.5)),
     *(Run("sweep", "int8", 125, 4e-3, a) for a in (0.5, 0.7)),
     *(Run("sweep", "demo", 1, 1.0, a) for a in (1e-3, 2e-3)),
-    *(Run("sweep", "streaming", 25, 4e-3, a) for a in (0.4, 0.7)),
+    *(Run("sweep", "streaming", 20, 4e-3, a) for a in (0.4, 0.7)),
 ]
 SETTINGS = [
     *(Run("sweep", "sync", 1, SYNC_LR, R=r) for r in (2, 8)),

@@ -90,7 +90,7 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
         "sync": (1, "adamw", "dense-fixed", 0, "sgd"),
         "diloco": (500, "adamw", "dense-fixed", 0, "nesterov"),
         "sparseloco": (30, "adamw", "sparse-2bit", 64, "sgd"),
-        "streaming": (25, "adamw", "dense-int8", 0, "nesterov"),
+        "streaming": (20, "adamw", "dense-int8", 0, "nesterov"),
         "int8": (100, "adamw", "dense-int8", 0, "nesterov"),
         "demo": (1, "sgd", "dct-topk", 4, "sign"),
     }

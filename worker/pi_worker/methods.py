@@ -41,12 +41,12 @@ METHODS = {
     "sparseloco": Method(steps=30, codec="sparse-2bit", beta=0.95, rule="sgd", outer_lr=1.0),
     # arXiv 2501.18512: each of the fragments every 100 steps, overlap of a round, int8 in the place of FP4
     "streaming": Method(
-        steps=25,
+        steps=20,
         codec="dense-int8",
         rule="nesterov",
         outer_lr=0.4,
         momentum=0.9,
-        fragments=4,
+        fragments=5,
         mix=0.5,
         delay=1,
     ),

@@ -266,7 +266,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     pi sim                                        the training of `pi demo --cheat none`, the same checkpoints
     pi sim --method diloco --steps 30             DiLoCo with shorter rounds
     pi sim --method demo --rounds 600             DeMo: rounds of one step
-    pi sim --method streaming --rounds 80         Streaming DiLoCo: a quarter of the model per round
+    pi sim --method streaming --rounds 100        Streaming DiLoCo: a fifth of the model per round
     pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
     pi sim --start runs/sim --out runs/more       from the model that another simulation has come to
     pi sim --model DIR --lora 8 --data my.jsonl   adapters on a transformers model, tokens of its tokenizer
