@@ -9,7 +9,17 @@ Figures are ratios against a floor or a peer that is measured in the same run: m
 import argparse
 import importlib
 
-NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation", "churn", "side_by_side", "loss", "training")
+NAMES = (
+    "outer_step",
+    "proofs",
+    "overhead",
+    "gas",
+    "utilisation",
+    "churn",
+    "side_by_side",
+    "loss",
+    "training",
+)
 
 
 def main() -> None:
