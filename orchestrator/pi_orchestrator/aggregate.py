@@ -21,6 +21,7 @@ from pi_sdk import (
     UsageError,
 )
 from pi_sdk.codec import Trace
+from pi_train.checkpoint_file import out_of_memory
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step, was_skipped
 from pydantic import ValidationError
@@ -206,15 +207,15 @@ class Aggregator:
                 updates[node] = update
         return updates, excluded
 
-    def _fetch(self, reveal: Revealed, size: int, deadline: float) -> bytes | None:
-        """An update file from our store or from where its worker says that it is; None when it is not to be
-        had.
+    def _fetch(self, reveal: Revealed, size: int, deadline: float) -> bytes | memoryview | None:
+        """An update file from our store or from where its worker says that it is, a large one mapped; None
+        when it is not to be had.
 
         A file that is larger than every update comes back empty: it is malformed.
         """
         name = reveal.update_file[2:]
         try:
-            return self._blobs.get(name, size)
+            return out_of_memory(self._blobs.get(name, size), self._blobs.path(name).parent)
         except BlobTooLarge:
             return b""
         except StoreError:
@@ -222,7 +223,7 @@ class Aggregator:
         for base in reveal.locations.split(",")[:_LOCATIONS]:
             data = _download(base.strip(), name, size, deadline)
             if data is not None:
-                return data
+                return out_of_memory(data, self._blobs.path(name).parent)
         return None
 
 

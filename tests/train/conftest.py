@@ -1,9 +1,10 @@
 """Pins the determinism class before anything imports torch, and trains one tiny slot for many tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pi_train import determinism
+from pi_train import determinism, kernels
 
 determinism.pin(determinism.default_class())
 
@@ -24,3 +25,13 @@ def text_folder(tmp_path: Path) -> Path:
     for i in range(60):
         (folder / f"{i:02}.txt").write_text(f"line {i} of a small text, {i * i} times\n" * 5)
     return folder
+
+
+@pytest.fixture(scope="module", params=["compiled", "numpy"])
+def path(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The two ways that integers take: the compiled loops, and numpy."""
+    assert kernels.load() is not None, "tests need a C compiler"
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(kernels, "load", lambda: None)
+        yield

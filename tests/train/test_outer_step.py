@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
 from pi_train import outer
+from pi_train.checkpoint_file import out_of_memory
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.fixed import divide, divide_q16, to_fixed, to_fp32
 from pi_train.outer import (
@@ -39,6 +40,7 @@ def checkpoint_of(theta: list[int], momentum: list[int] | None) -> Checkpoint:
     return Checkpoint(np.array(theta, np.int32), None if momentum is None else np.array(momentum, np.int64))
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     "case",
     VECTORS["steps"] + VECTORS["sign_steps"],
@@ -100,6 +102,7 @@ def test_divisions_round_half_away_from_zero(a: int, b: int):
     assert divide_q16(np.array([a])).tolist() == [reference.divide(a, 65536)]
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dense-fixed", "dct-topk"])
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
@@ -121,6 +124,7 @@ def test_outer_step_agrees_with_the_reference(run: TinyRun, codec: str, data: st
     assert (None if result.momentum is None else result.momentum.tolist()) == expected[1]
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dct-topk"])
 def test_order_and_block_size_do_not_matter(run: TinyRun, monkeypatch: pytest.MonkeyPatch, codec: str):
     rng, n = np.random.default_rng(3), 5 * 4096 + 19
@@ -137,6 +141,17 @@ def test_order_and_block_size_do_not_matter(run: TinyRun, monkeypatch: pytest.Mo
     monkeypatch.setattr(outer, "_BLOCK", 4096)
     roots.add(outer_step(spec, checkpoint, updates).root())
     assert len(roots) == 1 and roots != {checkpoint.root()}
+
+
+def test_large_updates_lie_outside_memory_and_count_the_same(run: TinyRun, tmp_path: Path):
+    rng, n = np.random.default_rng(5), 300_000
+    spec, checkpoint = with_rule(run.spec, 65536, 0), Checkpoint(rng.integers(-99, 99, n).astype(np.int32))
+    data = encode_update(spec.codec, rng.normal(0, 1e5, n).astype(np.int32))
+    mapped = out_of_memory(data, tmp_path / "new")
+    assert isinstance(mapped, memoryview) and not list((tmp_path / "new").iterdir())
+    roots = [outer_step(spec, checkpoint, [(UpdateFile(spec.codec, d, n), 1)]).root() for d in (data, mapped)]
+    assert roots[0] == roots[1]
+    assert out_of_memory(data[:99], tmp_path) == data[:99]
 
 
 def test_an_empty_round_changes_nothing(run: TinyRun):

@@ -41,6 +41,7 @@ def codec_of(case: dict) -> CodecSpec:
     return CodecSpec(**case["codec"])
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     "case", VECTORS["updates"] + VECTORS["dct_updates"], ids=lambda c: f"{c['what']}-{c['codec']['name']}"
 )
@@ -52,6 +53,7 @@ def test_vectors(case: dict):
     assert (update.norm, update.root.hex()) == (case["norm"], case["root"])
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("case", VECTORS["malformed"] + VECTORS["dct_malformed"], ids=lambda c: c["what"])
 def test_malformed_vectors(case: dict):
     with pytest.raises(MalformedArtifact):
@@ -75,6 +77,7 @@ def test_encoder_and_decoder_agree_with_the_reference(codec: CodecSpec, numbers:
     assert update.root == reference.update_root(data)
 
 
+@pytest.mark.usefixtures("path")
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_changed_file_is_refused_or_is_another_well_formed_update(data: st.DataObject):
@@ -109,6 +112,7 @@ def test_a_file_of_another_codec_is_refused():
         UpdateFile(CodecSpec(k=63), data, 4096)
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("name", NAMES)
 def test_ranges_are_parts_of_the_whole(name: str):
     rng = np.random.default_rng(0)

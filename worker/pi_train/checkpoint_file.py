@@ -1,5 +1,6 @@
 """Checkpoint files without reading them whole: part by part while they are fetched, mapped once they are
-here. Numpy only, no network: whoever fetches asks `CheckpointParts` what to ask for, and whether it is right.
+here; and updates out of memory. Numpy only, no network: whoever fetches asks `CheckpointParts` what to ask
+for, and whether it is right.
 
 The root that is on chain is that of a tree, so one level of the tree can be checked before any data, and each
 part of the file against its node. A part is the subtree of 1,024 leaves, 262,144 values: 1 MiB of theta and,
@@ -9,6 +10,7 @@ values are 274,659 parts, 8.8 MB.
 
 import mmap
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from .outer import GUARD_BYTES, Checkpoint, checkpoint_bytes, checkpoint_head
 
 _HEIGHT = 10
 _VALUES = 256 << _HEIGHT
+_SMALL = 1 << 20  # bytes that may stay in memory
 
 
 class CheckpointParts:
@@ -98,6 +101,21 @@ def map_checkpoint(path: Path, n: int, has_momentum: bool, guards: int = 0) -> C
     if size != expected:
         raise MalformedArtifact(f"checkpoint has {size} bytes, expected {expected}")
     return Checkpoint.from_bytes(_view(path), n, has_momentum, guards)
+
+
+def out_of_memory(data: bytes, folder: Path) -> bytes | memoryview:
+    """The same bytes, mapped from a file in `folder` that has no name, where they are more than a MiB: the
+    dense updates of a round are larger than the model. On a full disk they stay where they are."""
+    if len(data) <= _SMALL:
+        return data
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(data)
+            file.flush()
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError:
+        return data
 
 
 def _view(path: Path) -> memoryview:

@@ -23,6 +23,7 @@ Update files come from strangers: `UpdateFile` checks everything and raises `Mal
 
 import math
 import struct
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +31,7 @@ from pi_sdk.codec import merkle_sum_root
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import CodecSpec
 
-from . import dct
+from . import dct, kernels
 from .fixed import INT32_MAX, divide, divide_q16
 
 _HEADER = struct.Struct(">4sBBHQ")
@@ -72,7 +73,7 @@ def max_update_bytes(codec: CodecSpec, n: int) -> int:
 
 def _largest_step(codec: CodecSpec) -> int:
     """Largest step of a well-formed chunk: its values must fit in int32."""
-    return min(codec.max_step, INT32_MAX // _LARGEST_FACTOR[codec.name])
+    return min(codec.max_step, INT32_MAX // _LARGEST_FACTOR.get(codec.name, 1))
 
 
 def _shift(step: np.ndarray | np.int64) -> np.ndarray:
@@ -93,11 +94,16 @@ def _round_step(step: np.ndarray, largest: int, *, up: bool) -> tuple[np.ndarray
     return step, step >> shift << 5 | shift
 
 
-def _parse_steps(body: np.ndarray, codec: CodecSpec) -> np.ndarray:
-    """Steps (chunks,) int64 from the first two bytes of each row."""
+def _steps(body: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps (chunks,) int64 from the first two bytes of each row, their mantissas and shifts."""
     code = body[:, 0].astype(np.int64) << 8 | body[:, 1]
     mantissa, shift = code >> 5, code & 31
-    step = mantissa << shift
+    return mantissa << shift, mantissa, shift
+
+
+def _parse_steps(body: np.ndarray, codec: CodecSpec) -> np.ndarray:
+    """`_steps`, checked."""
+    step, mantissa, shift = _steps(body)
     if ((shift > 0) & (mantissa < 1024)).any():
         raise MalformedArtifact("a step is not normalised")
     if step.size and int(step.max()) > _largest_step(codec):
@@ -147,18 +153,18 @@ def _bits(x: np.ndarray, width: int) -> np.ndarray:
     return (x[..., None] >> np.arange(width - 1, -1, -1) & 1).astype(np.uint8).reshape(len(x), -1)
 
 
-def _parse_sparse(
-    body: np.ndarray, codec: CodecSpec, length: int
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """(chunks, bytes) uint8 to indices (chunks, k), int32 values (chunks, k) and sums of squares (chunks)."""
-    k = min(codec.k, length)
-    step = _parse_steps(body, codec)
-    body = body[:, 2:]
-    bit = 12 * np.arange(k)
+def _fields(body: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (chunks, k) int64 and codes of the levels (chunks, k) uint8."""
+    body, bit = body[:, 2:], 12 * np.arange(k)
     at, odd = bit >> 3, bit & 4  # a 12-bit index starts at a byte or in its middle and ends in the next one
     index = (body[:, at].astype(np.int64) << 8 | body[:, at + 1]) >> (4 - odd) & 0xFFF
     bit = 12 * k + 2 * np.arange(k)
-    code = body[:, bit >> 3] >> (6 - (bit & 7)).astype(np.uint8) & 3
+    return index, body[:, bit >> 3] >> (6 - (bit & 7)).astype(np.uint8) & 3
+
+
+def _check_sparse(body: np.ndarray, codec: CodecSpec, length: int) -> list[int]:
+    k, step = min(codec.k, length), _parse_steps(body, codec)
+    index, code = _fields(body, k)
     if (index[:, -1] >= length).any() or (np.diff(index, axis=1) <= 0).any():
         raise MalformedArtifact("indices of a chunk are not ascending inside it")
     if (body[:, -1] & ((1 << (-14 * k % 8)) - 1)).any():
@@ -166,8 +172,13 @@ def _parse_sparse(
     if (code[step == 0] != 2).any():
         raise MalformedArtifact("a chunk of zeros is not in its normal form")
     level = _LEVELS[code]
-    squares = [int(s) ** 2 * int(q) for s, q in zip(step, (level * level).sum(1), strict=True)]
-    return index, (level * step[:, None]).astype(np.int32), squares
+    return [int(s) ** 2 * int(q) for s, q in zip(step, (level * level).sum(1), strict=True)]
+
+
+def _values_sparse(body: np.ndarray, codec: CodecSpec, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and int32 values, (chunks, k) each."""
+    index, code = _fields(body, min(codec.k, length))
+    return index, (_LEVELS[code] * _steps(body)[0][:, None]).astype(np.int32)
 
 
 # --- dct-topk -----------------------------------------------------------------------------------------------
@@ -191,24 +202,33 @@ def _encode_dct(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
     return np.packbits(np.concatenate([_bits(code[:, None], 16), body], axis=1, dtype=np.uint8), axis=1)
 
 
-def _parse_dct(body: np.ndarray, codec: CodecSpec, length: int) -> tuple[np.ndarray, list[int]]:
-    """(chunks, bytes) uint8 to int32 values (chunks, length) and sums of squares (chunks)."""
-    step, k, width = _parse_steps(body, codec), codec.k, dct.rank_bits(codec.k)
+def _check_dct(body: np.ndarray, codec: CodecSpec, length: int) -> list[int]:
+    step, width = _parse_steps(body, codec), dct.rank_bits(codec.k) + codec.k
     bits = np.unpackbits(body[:, 2:], axis=1)
-    used = -(-length // dct.SIZE) * (width + k)
-    if bits[:, used:].any():
+    if bits[:, -(-length // dct.SIZE) * width :].any():
         raise MalformedArtifact("padding bits of a chunk are not zero")
     if bits[step == 0].any():
         raise MalformedArtifact("a chunk of zeros is not in its normal form")
-    fields = bits[:, :used].reshape(-1, width + k)
-    ranks = fields[:, :width] @ (np.int64(1) << np.arange(width - 1, -1, -1))
-    if (ranks >= dct.sets(k)).any():
+    ranks, _ = _spans(body, codec, length)
+    if (ranks >= dct.sets(codec.k)).any():
         raise MalformedArtifact("a number stands for no set of coefficients")
-    coefficients = np.zeros((len(fields), dct.SIZE), np.int8)
-    np.put_along_axis(coefficients, dct.unrank(ranks, k), 1 - 2 * fields[:, width:].astype(np.int8), axis=1)
+    return _squares(_values_dct(body, codec, length))
+
+
+def _spans(body: np.ndarray, codec: CodecSpec, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks (spans,) int64 and signs (spans, k), -1 or 1, of a block's spans of 64 values."""
+    width, spans = dct.rank_bits(codec.k), -(-length // dct.SIZE)
+    fields = np.unpackbits(body[:, 2:], axis=1)[:, : spans * (width + codec.k)].reshape(-1, width + codec.k)
+    ranks = fields[:, :width] @ (np.int64(1) << np.arange(width - 1, -1, -1))
+    return ranks, 1 - 2 * fields[:, width:].astype(np.int8)
+
+
+def _values_dct(body: np.ndarray, codec: CodecSpec, length: int) -> np.ndarray:
+    ranks, signs = _spans(body, codec, length)
+    coefficients = np.zeros((len(ranks), dct.SIZE), np.int8)
+    np.put_along_axis(coefficients, dct.unrank(ranks, codec.k), signs, axis=1)
     sums = dct.inverse(coefficients).reshape(len(body), -1)[:, :length]
-    values = divide_q16(sums * step[:, None]).astype(np.int32)
-    return values, _squares(values)
+    return divide_q16(sums * _steps(body)[0][:, None]).astype(np.int32)
 
 
 # --- dense codecs -------------------------------------------------------------------------------------------
@@ -222,20 +242,26 @@ def _encode_int8(values: np.ndarray, codec: CodecSpec) -> np.ndarray:
     return np.concatenate([head, quotient.view(np.uint8)], axis=1)
 
 
-def _parse_int8(body: np.ndarray, codec: CodecSpec) -> tuple[np.ndarray, list[int]]:
+def _check_int8(body: np.ndarray, codec: CodecSpec, length: int) -> list[int]:
     step = _parse_steps(body, codec)
     quotient = body[:, 2:].view(np.int8).astype(np.int64)
     if (quotient == -128).any():
         raise MalformedArtifact("-128 is not a value of dense-int8")
     if quotient[step == 0].any():
         raise MalformedArtifact("a chunk of zeros is not in its normal form")
-    squares = [int(s) ** 2 * int(q) for s, q in zip(step, (quotient * quotient).sum(1), strict=True)]
-    return (quotient * step[:, None]).astype(np.int32), squares
+    return [int(s) ** 2 * int(q) for s, q in zip(step, (quotient * quotient).sum(1), strict=True)]
 
 
-def _parse_fixed(body: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    values = np.ascontiguousarray(body).view(">i4").astype(np.int32)
-    return values, _squares(values)
+def _values_int8(body: np.ndarray, codec: CodecSpec, length: int) -> np.ndarray:
+    return (body[:, 2:].view(np.int8) * _steps(body)[0][:, None]).astype(np.int32)
+
+
+def _check_fixed(body: np.ndarray, codec: CodecSpec, length: int) -> list[int]:
+    return _squares(_values_fixed(body, codec, length))
+
+
+def _values_fixed(body: np.ndarray, codec: CodecSpec, length: int) -> np.ndarray:
+    return np.ascontiguousarray(body).view(">i4").astype(np.int32)
 
 
 def _squares(values: np.ndarray) -> list[int]:
@@ -250,6 +276,17 @@ def _squares(values: np.ndarray) -> list[int]:
 
 
 _ENCODERS = {"sparse-2bit": _encode_sparse, "dense-int8": _encode_int8, "dct-topk": _encode_dct}
+_CHECKS = {  # sums of squares of (chunks, bytes) uint8, each of `length` values; `MalformedArtifact`
+    "sparse-2bit": _check_sparse,
+    "dense-int8": _check_int8,
+    "dense-fixed": _check_fixed,
+    "dct-topk": _check_dct,
+}
+_VALUES = {
+    "dense-int8": _values_int8,
+    "dense-fixed": _values_fixed,
+    "dct-topk": _values_dct,
+}  # (chunks, length)
 
 
 def encode_update(codec: CodecSpec, values: np.ndarray) -> bytes:
@@ -273,45 +310,47 @@ class UpdateFile:
     """A checked update file of `n` values. Raises `MalformedArtifact` unless `data` is exactly one valid
     encoding.
 
-    Sparse files stay sparse in memory: positions (int64) and values (int32) of the values that were sent.
-    `squares` has the sum of squares of each chunk.
+    `data` may be mapped; it is all that is kept, beside 16 bytes per chunk, and is decoded range by range.
     """
 
-    def __init__(self, codec: CodecSpec, data: bytes, n: int):
+    def __init__(self, codec: CodecSpec, data: bytes | memoryview, n: int):
         expected = max_update_bytes(codec, n)
         if len(data) != expected:
             raise MalformedArtifact(f"update has {len(data)} bytes, expected {expected}")
         if data[: _HEADER.size] != update_header(codec, n):
             raise MalformedArtifact("update header does not fit the RunSpec")
         self.codec, self.data, self.n = codec, data, n
-        self.sparse = codec.name == "sparse-2bit"
-        self.squares: list[int] = []
-        positions, values = [], []
-        for body, start, length in self._bodies():
-            if self.sparse:
-                index, value, squares = _parse_sparse(body, codec, length)
-                positions.append((index + start + length * np.arange(len(body))[:, None]).ravel())
-            elif codec.name == "dense-int8":
-                value, squares = _parse_int8(body, codec)
-            elif codec.name == "dct-topk":
-                value, squares = _parse_dct(body, codec, length)
-            else:
-                value, squares = _parse_fixed(body)
-            values.append(value.ravel())
-            self.squares += squares
-        self._values = np.concatenate(values) if values else np.zeros(0, np.int32)
-        self._positions = np.concatenate(positions) if positions else np.zeros(0, np.int64)
+        compiled, squares = kernels.load(), None
+        if compiled is not None:
+            squares = compiled.check(codec, self.body, n, chunk_values(codec), _largest_step(codec))
+        self._squares = self._check() if squares is None else squares  # or what is wrong, in words
 
-    def _bodies(self):
+    @property
+    def body(self) -> np.ndarray:
+        """uint8: the chunks, without the header."""
+        return np.frombuffer(self.data, np.uint8, offset=_HEADER.size)
+
+    @property
+    def squares(self) -> list[int]:
+        """The sum of squares of each chunk."""
+        return [high << 64 | low for high, low in self._squares.tolist()]
+
+    def _check(self) -> np.ndarray:
+        """Sums of squares, uint64 (chunks, 2), high words first."""
+        check = _CHECKS[self.codec.name]
+        sums = [s for body, _, length in self._bodies(0, self.n) for s in check(body, self.codec, length)]
+        return np.array([divmod(s, 1 << 64) for s in sums], np.uint64).reshape(-1, 2)
+
+    def _bodies(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, int, int]]:
         """Blocks of equally long chunks: (chunks, bytes) uint8, first value, values per chunk."""
-        size, raw = chunk_values(self.codec), np.frombuffer(self.data, np.uint8, offset=_HEADER.size)
-        width, full = _chunk_bytes(self.codec, size), self.n // size
+        size, raw = chunk_values(self.codec), self.body
+        width, full = _chunk_bytes(self.codec, size), stop // size
         per_block = _BLOCK // size
-        for first in range(0, full, per_block):
+        for first in range(start // size, full, per_block):
             last = min(first + per_block, full)
             yield raw[first * width : last * width].reshape(-1, width), first * size, size
-        if self.n % size:
-            yield raw[full * width :].reshape(1, -1), full * size, self.n % size
+        if stop % size:
+            yield raw[full * width :].reshape(1, -1), full * size, stop % size
 
     @cached_property
     def _root_and_total(self) -> tuple[bytes, int]:
@@ -332,24 +371,28 @@ class UpdateFile:
         """Integer square root of the sum of squares, in fixed-point units."""
         return math.isqrt(self._root_and_total[1])
 
-    def entries(self, start: int, stop: int) -> tuple[np.ndarray | slice, np.ndarray]:
+    def entries(self, start: int, stop: int) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
         """Where in [start, stop) this update is not known to be zero (each place once), and the int32 values
-        there.
+        there, in parts.
 
         Places count from `start`. Both ends are multiples of the chunk size, or `n`.
         """
-        if not self.sparse:
-            return slice(None), self._values[start:stop]
-        size = _SPARSE_CHUNK
-        first, last = (
-            self.codec.k * (edge // size) if edge < self.n else len(self._values) for edge in (start, stop)
-        )
-        return self._positions[first:last] - start, self._values[first:last]
+        for body, first, length in self._bodies(start, stop):
+            if self.codec.name == "sparse-2bit":
+                index, values = _values_sparse(body, self.codec, length)
+                where = index + (first - start) + length * np.arange(len(body))[:, None]
+                yield where.ravel(), values.ravel()
+            else:
+                values = _VALUES[self.codec.name](body, self.codec, length).ravel()
+                yield slice(first - start, first - start + len(values)), values
 
     def decode(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Values [start, stop) as int32. Both ends are multiples of the chunk size, or `n`."""
         stop = self.n if stop is None else stop
-        where, values = self.entries(start, stop)
+        compiled = kernels.load()
+        if compiled is not None and start % kernels.BLOCK == 0:
+            return compiled.decode(self.codec, self.body, self.n, start, stop)
         out = np.zeros(stop - start, np.int32)
-        out[where] = values
+        for where, values in self.entries(start, stop):
+            out[where] = values
         return out

@@ -30,7 +30,7 @@ def cosines() -> np.ndarray:
 BASIS = cosines()[np.arange(SIZE)[:, None] * (2 * np.arange(SIZE) + 1) % 256]
 """int64[64, 64]. The magnitudes of a column sum up to less than 2^19."""
 _BASIS = BASIS.astype(np.float64)
-_BINOMIALS = np.array([[math.comb(i, j) for j in range(SIZE + 1)] for i in range(SIZE)])  # all below 2^60
+BINOMIALS = np.array([[math.comb(i, j) for j in range(SIZE + 1)] for i in range(SIZE)])  # all below 2^60
 
 
 def forward(values: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def rank_bits(k: int) -> int:
 
 def rank(members: np.ndarray) -> np.ndarray:
     """int64 ranks of (count, k) ascending members."""
-    return _BINOMIALS[members, np.arange(1, members.shape[1] + 1)].sum(axis=1)
+    return BINOMIALS[members, np.arange(1, members.shape[1] + 1)].sum(axis=1)
 
 
 def unrank(ranks: np.ndarray, k: int) -> np.ndarray:
@@ -62,6 +62,6 @@ def unrank(ranks: np.ndarray, k: int) -> np.ndarray:
     members = np.empty((len(ranks), k), np.int64)
     rest = ranks.copy()
     for j in range(k, 0, -1):
-        members[:, j - 1] = np.searchsorted(_BINOMIALS[:, j], rest, side="right") - 1
-        rest -= _BINOMIALS[members[:, j - 1], j]
+        members[:, j - 1] = np.searchsorted(BINOMIALS[:, j], rest, side="right") - 1
+        rest -= BINOMIALS[members[:, j - 1], j]
     return members

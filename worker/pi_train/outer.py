@@ -35,6 +35,7 @@ from pi_sdk.codec import merkle_root
 from pi_sdk.errors import MalformedArtifact
 from pi_sdk.types import RunSpec
 
+from . import kernels
 from .codecs import UpdateFile
 from .fixed import Q16_ONE, divide_q16, saturate
 
@@ -204,32 +205,57 @@ def _step(
     ]
 
     n = len(checkpoint.theta)
-    theta = np.empty(n, np.int32)
-    momentum = None if checkpoint.momentum is None else np.empty(n, np.int64)
-    for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
-        total = np.zeros(stop - start, np.int64)
+    after = Checkpoint(np.empty(n, np.int32), None if checkpoint.momentum is None else np.empty(n, np.int64))
+    step_block(spec, weighted, total_width, 0, checkpoint, after)
+    return after
+
+
+def step_block(
+    spec: RunSpec,
+    weighted: Sequence[tuple[UpdateFile, int]],
+    total_width: int,
+    start: int,
+    before: Checkpoint,
+    after: Checkpoint,
+) -> None:
+    """The outer step of the updates' values from `start` on: reads `before` and writes `after`, which hold as
+    many values. `start` is a multiple of 4096, and so is where they stop, unless the updates end there.
+    `weighted` are updates with width * factor, at least one.
+    """
+    compiled = kernels.load()
+    if compiled is not None:
+        bodies = [(update.body, weight) for update, weight in weighted]
+        pairs = (before.theta, after.theta), (before.momentum, after.momentum)
+        compiled.step(spec.codec, spec.outer, weighted[0][0].n, bodies, total_width, start, *pairs)
+        return
+    stop = start + len(before.theta)
+    for at in range(start, stop, _BLOCK):
+        total = np.zeros(min(_BLOCK, stop - at), np.int64)
         for update, weight in weighted:
-            where, values = update.entries(start, stop)
-            total[where] += values * np.int64(weight)  # places of one update differ, so += meets each once
-        before = checkpoint.theta[start:stop]
-        if spec.outer.rule == "sign":
-            theta[start:stop] = saturate(before - spec.outer.lr * np.sign(total))
-            continue
-        if momentum is None and spec.codec.name == "sparse-2bit":  # what nobody sent stays as it is
-            moved = np.flatnonzero(total)
-            theta[start:stop] = before
-            theta[start:stop][moved] = _descend(
-                before[moved], _mean(total[moved], total_width), spec.outer.lr
-            )
-            continue
-        step = _mean(total, total_width)
-        if momentum is not None and checkpoint.momentum is not None:
-            decayed = divide_q16(spec.outer.momentum * checkpoint.momentum[start:stop])
-            momentum[start:stop] = np.clip(decayed + step, -_MOMENTUM_MAX, _MOMENTUM_MAX)
-            step += divide_q16(spec.outer.momentum * momentum[start:stop])
-        theta[start:stop] = _descend(before, step, spec.outer.lr)
-    return Checkpoint(theta, momentum)
+            for where, values in update.entries(at, at + len(total)):
+                total[where] += values * np.int64(weight)  # places of one update differ: += meets each once
+        _apply(spec, total, total_width, slice(at - start, at - start + len(total)), before, after)
+
+
+def _apply(
+    spec: RunSpec, total: np.ndarray, total_width: int, here: slice, before: Checkpoint, after: Checkpoint
+) -> None:
+    """Writes theta and momentum of the places `here`, whose weighted sum is `total` (int64)."""
+    theta = before.theta[here]
+    if spec.outer.rule == "sign":
+        after.theta[here] = saturate(theta - spec.outer.lr * np.sign(total))
+        return
+    if before.momentum is None and spec.codec.name == "sparse-2bit":  # what nobody sent stays as it is
+        moved = np.flatnonzero(total)
+        after.theta[here] = theta
+        after.theta[here][moved] = _descend(theta[moved], _mean(total[moved], total_width), spec.outer.lr)
+        return
+    step = _mean(total, total_width)
+    if before.momentum is not None and after.momentum is not None:
+        decayed = divide_q16(spec.outer.momentum * before.momentum[here])
+        after.momentum[here] = momentum = np.clip(decayed + step, -_MOMENTUM_MAX, _MOMENTUM_MAX)
+        step += divide_q16(spec.outer.momentum * momentum)
+    after.theta[here] = _descend(theta, step, spec.outer.lr)
 
 
 def _mean(total: np.ndarray, total_width: int) -> np.ndarray:

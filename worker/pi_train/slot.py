@@ -169,7 +169,7 @@ class SlotRun:
             self.class_id, tuple(self.hashes), digests, tuple(loss_bits(loss) for loss in losses), proofs
         ).encode()
         return SlotResult(
-            update=update.data,
+            update=bytes(update.data),
             update_root=update.root,
             norm=update.norm,
             trace=trace,

@@ -10,7 +10,7 @@ from pi_sdk.client import Client
 from pi_sdk.errors import BlobNotFound, MalformedArtifact, StoreError, UsageError
 from pi_sdk.store import HttpStore, MultiStore, Store
 from pi_sdk.types import Reveal, RunSpec
-from pi_train.checkpoint_file import CheckpointParts, map_checkpoint
+from pi_train.checkpoint_file import CheckpointParts, map_checkpoint, out_of_memory
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.outer import Checkpoint, outer_step
 
@@ -172,7 +172,7 @@ class Checkpoints:
         """One revealed update, parsed and held against its reveal."""
         values = self.spec.update_values(announced.round)
         data = self.own_update(announced) or self._fetch(announced, max_update_bytes(self.spec.codec, values))
-        update = UpdateFile(self.spec.codec, data, values)
+        update = UpdateFile(self.spec.codec, out_of_memory(data, self.folder), values)
         if (update.root, update.norm) != (announced.reveal.update_root, announced.reveal.norm):
             raise MalformedArtifact(f"{announced.node}'s update is not the one that it committed")
         return update

@@ -1,0 +1,368 @@
+/* The hot loops of `codecs.py` and `outer.py`, on integers only: the bits cannot depend on compiler or flags.
+
+   Compiled and called by `kernels.py`, with -fwrapv. Formats and rules are described in those two files, whose
+   numpy code gives the same results and serves where there is no compiler. `values` counts an update's values;
+   a body is its file behind the header, and has the length that follows from codec, k and values: that is all
+   that these functions trust. Whatever the bytes say, nothing outside the arrays is read or written. Places
+   are worked on 4096 at a time, so that their int64 sums stay in a core's first-level cache. */
+
+#include <stdint.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum { SPARSE = 1, INT8, FIXED, DCT };
+enum { SGD, NESTEROV, SIGN };
+enum { BLOCK = 4096, TILE = 512, DENSE_CHUNK = 256, DCT_CHUNK = 1024, DCT_SIZE = 64 };
+#define MOMENTUM_MAX (((int64_t)1 << 46) - 1)
+
+typedef int64_t loose_i64 __attribute__((aligned(4))); /* momentum in a mapped file lies at any 4 bytes */
+typedef struct {
+    int32_t codec, k;
+    int64_t values;
+    int32_t rank_bits;        /* of dct-topk, as the rest */
+    const int32_t *basis;     /* [64][64] */
+    const int64_t *binomials; /* [65][64]: binomial(i, j) at [j][i] */
+} Format;
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t clip(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
+static int64_t divide_q16(int64_t x) { return (x + (1 << 15) + (x >> 63)) >> 16; }
+
+static uint64_t read_u64(const uint8_t *at)
+{
+    uint64_t x;
+    memcpy(&x, at, sizeof x);
+    return __builtin_bswap64(x);
+}
+
+static int32_t read_i32(const uint8_t *at)
+{
+    uint32_t x;
+    memcpy(&x, at, sizeof x);
+    return (int32_t)__builtin_bswap32(x);
+}
+
+static int64_t step_of(const uint8_t *chunk)
+{
+    unsigned code = (unsigned)chunk[0] << 8 | chunk[1];
+    return (int64_t)(code >> 5) << (code & 31);
+}
+
+static int is_step(const uint8_t *chunk, int64_t largest)
+{
+    unsigned code = (unsigned)chunk[0] << 8 | chunk[1];
+    return ((code & 31) == 0 || code >> 5 >= 1024) && step_of(chunk) <= largest;
+}
+
+/* `count` < 64 bits from the bit `at` on, of a chunk of `bytes` bytes. */
+static uint64_t bits_at(const uint8_t *chunk, int64_t bytes, int64_t at, int count)
+{
+    uint64_t x = 0;
+    for (int64_t i = at >> 3; i <= (at + count - 1) >> 3 && i < bytes; i++) {
+        int64_t behind = at + count - 8 * (i + 1); /* bits that are wanted of later bytes */
+        uint64_t byte = i == at >> 3 ? chunk[i] & 0xFFu >> (at & 7) : chunk[i];
+        x |= behind >= 0 ? byte << behind : byte >> -behind;
+    }
+    return x;
+}
+
+/* --- chunks: bytes of one, its weighted values onto `total`, its check -------------------------------------- */
+
+static int64_t chunk_values(const Format *f)
+{
+    return f->codec == SPARSE ? BLOCK : f->codec == DCT ? DCT_CHUNK : DENSE_CHUNK;
+}
+
+static int64_t chunk_bytes(const Format *f, int64_t length)
+{
+    switch (f->codec) {
+    case SPARSE: return 2 + (14 * min64(f->k, length) + 7) / 8;
+    case DCT: return 2 + ((length + DCT_SIZE - 1) / DCT_SIZE * (f->rank_bits + f->k) + 7) / 8;
+    case INT8: return 2 + length;
+    default: return 4 * length;
+    }
+}
+
+static void add_sparse(const uint8_t *chunk, int64_t k, int64_t weight, int64_t *restrict total)
+{
+    const uint8_t *index = chunk + 2, *codes = index + 3 * k / 2, *end = index + (14 * k + 7) / 8;
+    const int64_t step = step_of(chunk) * weight, level[4] = {-3 * step, -step, step, 3 * step};
+    int64_t i = 0;
+    if (k % 2 == 0) { /* four entries are six bytes of indices and one of levels; eight bytes are read */
+        for (; i + 4 <= k && index + 3 * i / 2 + 8 <= end; i += 4) {
+            const uint64_t at = read_u64(index + 3 * i / 2);
+            const unsigned code = codes[i / 4];
+            total[at >> 52] += level[code >> 6];
+            total[at >> 40 & 0xFFF] += level[code >> 4 & 3];
+            total[at >> 28 & 0xFFF] += level[code >> 2 & 3];
+            total[at >> 16 & 0xFFF] += level[code & 3];
+        }
+    }
+    for (; i < k; i++)
+        total[bits_at(index, end - index, 12 * i, 12)] += level[bits_at(index, end - index, 12 * k + 2 * i, 2)];
+}
+
+static void add_int8(const uint8_t *chunk, int64_t length, int32_t weight, int64_t *restrict total)
+{
+    const int64_t step = step_of(chunk) * weight;
+    const int8_t *q = (const int8_t *)chunk + 2;
+    for (int64_t i = 0; i < length; i++) total[i] += q[i] * step;
+}
+
+static void add_fixed(const uint8_t *chunk, int64_t length, int32_t weight, int64_t *restrict total)
+{
+    for (int64_t i = 0; i < length; i++) total[i] += (int64_t)read_i32(chunk + 4 * i) * weight;
+}
+
+/* The values of one span of 64 coefficients, in 2^-16 of a step. */
+static void dct_span(const Format *f, const uint8_t *chunk, int64_t bytes, int64_t at, int32_t *restrict sums)
+{
+    int64_t rest = (int64_t)bits_at(chunk, bytes, at, f->rank_bits);
+    memset(sums, 0, DCT_SIZE * sizeof *sums);
+    for (int j = f->k; j > 0; j--) {
+        const int64_t *column = f->binomials + j * DCT_SIZE;
+        int64_t member = -1; /* the largest with binomial(member, j) <= rest; 0 always is */
+        for (int i = 0; i < DCT_SIZE; i++) member += column[i] <= rest;
+        rest -= column[member];
+        const int64_t bit = at + f->rank_bits + j - 1;
+        const int32_t sign = chunk[bit >> 3] >> (7 - (bit & 7)) & 1 ? -1 : 1, *row = f->basis + member * DCT_SIZE;
+        for (int x = 0; x < DCT_SIZE; x++) sums[x] += sign * row[x];
+    }
+}
+
+static void dct_values(const Format *f, const uint8_t *chunk, int64_t length, int32_t *restrict out)
+{
+    const int64_t bytes = chunk_bytes(f, length), step = step_of(chunk);
+    int32_t sums[DCT_SIZE];
+    for (int64_t x = 0; x < length; x += DCT_SIZE) {
+        const int64_t here = min64(DCT_SIZE, length - x);
+        dct_span(f, chunk, bytes, 16 + x / DCT_SIZE * (f->rank_bits + f->k), sums);
+        for (int64_t i = 0; i < here; i++) out[x + i] = (int32_t)divide_q16(sums[i] * step);
+    }
+}
+
+static void add_chunk(const Format *f, const uint8_t *chunk, int64_t length, int32_t weight, int64_t *restrict total)
+{
+    int32_t values[DCT_CHUNK];
+    switch (f->codec) {
+    case SPARSE: add_sparse(chunk, min64(f->k, length), weight, total); break;
+    case INT8: add_int8(chunk, length, weight, total); break;
+    case FIXED: add_fixed(chunk, length, weight, total); break;
+    case DCT:
+        dct_values(f, chunk, length, values);
+        for (int64_t i = 0; i < length; i++) total[i] += (int64_t)values[i] * weight;
+    }
+}
+
+/* Adds the weighted values [start, start + length) of an update; start is a multiple of BLOCK. */
+static void add_block(const Format *f, const uint8_t *body, int64_t start, int64_t length, int32_t weight,
+                      int64_t *restrict total)
+{
+    const int64_t size = chunk_values(f), bytes = chunk_bytes(f, size);
+    const uint8_t *chunk = body + start / size * bytes;
+    int64_t at = 0;
+    const int64_t ahead = BLOCK / size * bytes; /* this update's next turn; many files are too much for hardware */
+    for (; at + size <= length; at += size, chunk += bytes) {
+        for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(chunk + ahead + line, 0, 2);
+        add_chunk(f, chunk, size, weight, total + at);
+    }
+    if (at < length) add_chunk(f, chunk, length - at, weight, total + at);
+}
+
+/* --- the check of a file ------------------------------------------------------------------------------------ */
+
+typedef unsigned __int128 u128;
+
+static int check_sparse(const uint8_t *chunk, int64_t length, int64_t k, int64_t largest, u128 *squares)
+{
+    const uint8_t *index = chunk + 2;
+    const int64_t bytes = (14 * k + 7) / 8, step = step_of(chunk);
+    int64_t last = -1, big = 0, ok = is_step(chunk, largest);
+    for (int64_t i = 0; i < k; i++) {
+        const int64_t byte = 3 * i / 2, at = i % 2 ? (index[byte] & 15) << 8 | index[byte + 1]
+                                                   : index[byte] << 4 | index[byte + 1] >> 4;
+        const unsigned bit = (unsigned)(12 * k + 2 * i), code = index[bit >> 3] >> (6 - (bit & 7)) & 3;
+        ok &= at > last && (step > 0 || code == 2);
+        big += code == 0 || code == 3;
+        last = at;
+    }
+    ok &= last < length && (index[bytes - 1] & ((1 << (bytes * 8 - 14 * k)) - 1)) == 0;
+    *squares = (u128)(step * step) * (uint64_t)(k + 8 * big);
+    return (int)ok;
+}
+
+static int check_int8(const uint8_t *chunk, int64_t length, int64_t largest, u128 *squares)
+{
+    const int8_t *q = (const int8_t *)chunk + 2;
+    const int64_t step = step_of(chunk);
+    int32_t sum = 0, lowest = 0;
+    for (int64_t i = 0; i < length; i++) {
+        sum += q[i] * q[i];
+        lowest = q[i] < lowest ? q[i] : lowest;
+    }
+    *squares = (u128)(step * step) * (uint64_t)sum;
+    return is_step(chunk, largest) && lowest > -128 && (step > 0 || sum == 0);
+}
+
+static u128 sum_of_squares(const int32_t *values, int64_t length)
+{
+    uint64_t high = 0, mixed = 0, low = 0; /* squares of 2^31 do not add up in 64 bits, products of these do */
+    for (int64_t i = 0; i < length; i++) {
+        const int64_t value = values[i];
+        const uint64_t size = (uint64_t)(value < 0 ? -value : value), a = size >> 16, b = size & 0xFFFF;
+        high += a * a;
+        mixed += a * b;
+        low += b * b;
+    }
+    return ((u128)high << 32) + ((u128)mixed << 17) + low;
+}
+
+static int check_dct(const Format *f, const uint8_t *chunk, int64_t length, int64_t largest, int64_t sets,
+                     u128 *squares)
+{
+    const int64_t bytes = chunk_bytes(f, length), spans = (length + DCT_SIZE - 1) / DCT_SIZE;
+    const int64_t width = f->rank_bits + f->k, step = step_of(chunk), used = 16 + spans * width;
+    int32_t values[DCT_CHUNK];
+    int ok = is_step(chunk, largest) && bits_at(chunk, bytes, used, (int)(8 * bytes - used)) == 0;
+    for (int64_t i = 0; i < spans; i++) ok &= (int64_t)bits_at(chunk, bytes, 16 + i * width, f->rank_bits) < sets;
+    for (int64_t i = 2; i < bytes && step == 0; i++) ok &= chunk[i] == 0;
+    if (!ok) return 0;
+    dct_values(f, chunk, length, values);
+    *squares = sum_of_squares(values, length);
+    return 1;
+}
+
+/* Whether a body is well-formed, and the sum of squares of each chunk's values: two words each, the high one
+   first. `largest` is the largest step, `sets` how many sets of k coefficients there are. */
+int32_t pi_check(const Format *f, const uint8_t *body, int64_t largest, int64_t sets, uint64_t *squares)
+{
+    const int64_t size = chunk_values(f);
+    int32_t values[DENSE_CHUNK];
+    for (int64_t start = 0; start < f->values; start += size, squares += 2) {
+        const int64_t length = min64(size, f->values - start);
+        u128 sum = 0;
+        int ok = 1;
+        switch (f->codec) {
+        case SPARSE: ok = check_sparse(body, length, min64(f->k, length), largest, &sum); break;
+        case INT8: ok = check_int8(body, length, largest, &sum); break;
+        case DCT: ok = check_dct(f, body, length, largest, sets, &sum); break;
+        default:
+            for (int64_t i = 0; i < length; i++) values[i] = read_i32(body + 4 * i);
+            sum = sum_of_squares(values, length);
+        }
+        if (!ok) return 0;
+        squares[0] = (uint64_t)(sum >> 64);
+        squares[1] = (uint64_t)sum;
+        body += chunk_bytes(f, length);
+    }
+    return 1;
+}
+
+/* Values [start, stop) of an update; start is a multiple of BLOCK, stop too, or the update's end. */
+void pi_decode(const Format *f, const uint8_t *body, int64_t start, int64_t stop, int32_t *out)
+{
+    int64_t total[BLOCK];
+    for (; start < stop; start += BLOCK, out += BLOCK) {
+        const int64_t length = min64(BLOCK, stop - start);
+        memset(total, 0, sizeof total);
+        add_block(f, body, start, length, 1, total);
+        for (int64_t i = 0; i < length; i++) out[i] = (int32_t)total[i];
+    }
+}
+
+/* --- the outer step ----------------------------------------------------------------------------------------- */
+
+/* total / (width * 2^16), half away from zero, in place: |total| <= 2^47 * width, width < 2^15. Long division by
+   two digits of 16 bits, so that products of 32 bits do: x / width = x * magic >> 31 + bits for x < 2^31, since
+   magic is above 2^(31 + bits) / width by at most 1, and x / 2^(31 + bits) < 1 / width. */
+static void mean(int64_t *restrict total, int64_t length, int64_t width)
+{
+    int bits = 0;
+    while (((int64_t)1 << bits) < width) bits++;
+    if (((int64_t)1 << bits) == width) {
+        const int64_t half = (int64_t)1 << (15 + bits);
+        for (int64_t i = 0; i < length; i++) total[i] = (total[i] + half + (total[i] >> 63)) >> (16 + bits);
+        return;
+    }
+    const uint32_t magic = (uint32_t)(((uint64_t)1 << (31 + bits)) / (uint64_t)width + 1), divisor = (uint32_t)width;
+    for (int64_t i = 0; i < length; i++) {
+        const int64_t sign = total[i] >> 63;
+        const uint64_t x = (uint64_t)(((total[i] ^ sign) - sign + (width << 15)) >> 16);
+        const uint32_t high = (uint32_t)(x >> 16);
+        const uint32_t first = (uint32_t)((uint64_t)high * magic >> (31 + bits));
+        const uint32_t rest = (high - first * divisor) << 16 | (uint32_t)(x & 0xFFFF);
+        const uint32_t second = (uint32_t)((uint64_t)rest * magic >> (31 + bits));
+        total[i] = (((int64_t)first << 16 | second) ^ sign) - sign;
+    }
+}
+
+/* Copies past the caches: what is written is not read again soon, and a line need not be fetched to be replaced. */
+static void stream(void *to, const void *from, int64_t bytes)
+{
+#ifdef __SSE2__
+    if (((uintptr_t)to & 15) == 0) {
+        const int64_t whole = bytes / 16 * 16;
+        for (int64_t i = 0; i < whole; i += 16)
+            _mm_stream_si128((__m128i *)((char *)to + i), _mm_loadu_si128((const __m128i *)((const char *)from + i)));
+        memcpy((char *)to + whole, (const char *)from + whole, (size_t)(bytes - whole));
+        return;
+    }
+#endif
+    memcpy(to, from, (size_t)bytes);
+}
+
+typedef struct {
+    int64_t width, lr, mu;
+    int32_t rule;
+} Rule;
+
+/* The outer rule for at most TILE places; `total` is used up. */
+static void apply(const Rule *r, int64_t length, int64_t *restrict total, const int32_t *restrict theta,
+                  int32_t *restrict new_theta, const loose_i64 *restrict momentum, loose_i64 *restrict new_momentum)
+{
+    int32_t result[TILE];
+    int64_t moved[TILE];
+    const int64_t lr = r->lr, mu = r->mu, bound = ((int64_t)1 << 62) / (lr > 0 ? lr : 1);
+    if (r->rule == SIGN) {
+        for (int64_t i = 0; i < length; i++) {
+            const int64_t sign = (total[i] > 0) - (total[i] < 0);
+            result[i] = (int32_t)clip(theta[i] - lr * sign, INT32_MIN, INT32_MAX);
+        }
+        stream(new_theta, result, 4 * length);
+        return;
+    }
+    mean(total, length, r->width);
+    if (r->rule == NESTEROV) {
+        for (int64_t i = 0; i < length; i++) {
+            const int64_t m = clip(divide_q16(mu * momentum[i]) + total[i], -MOMENTUM_MAX, MOMENTUM_MAX);
+            moved[i] = m;
+            total[i] = clip(total[i] + divide_q16(mu * m), -bound, bound);
+        }
+        stream(new_momentum, moved, 8 * length);
+    }
+    for (int64_t i = 0; i < length; i++)
+        result[i] = (int32_t)clip(theta[i] - divide_q16(total[i] * lr), INT32_MIN, INT32_MAX);
+    stream(new_theta, result, 4 * length);
+}
+
+/* New theta (and momentum) of the places [start, stop) of an update's, from `count` bodies and their weights
+   (width * factor). The four arrays begin at `start`, which is a multiple of BLOCK. */
+void pi_step(const Format *f, int64_t count, const uint8_t *const *bodies, const int32_t *weights, int64_t width,
+             int32_t rule, int64_t lr, int64_t mu, int64_t start, int64_t stop, const int32_t *theta,
+             int32_t *new_theta, const loose_i64 *momentum, loose_i64 *new_momentum)
+{
+    const Rule r = {width, lr, mu, rule};
+    int64_t total[BLOCK];
+    for (int64_t block = start; block < stop; block += BLOCK) {
+        const int64_t length = min64(BLOCK, stop - block);
+        memset(total, 0, sizeof total);
+        for (int64_t i = 0; i < count; i++) add_block(f, bodies[i], block, length, weights[i], total);
+        for (int64_t tile = 0; tile < length; tile += TILE) {
+            const int64_t at = block - start + tile;
+            apply(&r, min64(TILE, length - tile), total + tile, theta + at, new_theta + at,
+                  rule == NESTEROV ? momentum + at : 0, rule == NESTEROV ? new_momentum + at : 0);
+        }
+    }
+}
