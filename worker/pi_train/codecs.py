@@ -353,23 +353,21 @@ class UpdateFile:
             yield raw[full * width :].reshape(1, -1), full * size, stop % size
 
     @cached_property
-    def _root_and_total(self) -> tuple[bytes, int]:
+    def root(self) -> bytes:
+        """Merkle-sum root over the chunks: the commitment's `updateRoot`."""
         size = chunk_values(self.codec)
         width, view = _chunk_bytes(self.codec, size), memoryview(self.data)
         starts = range(_HEADER.size, len(self.data), width)
         return merkle_sum_root(
             (bytes(view[a : a + width]), s) for a, s in zip(starts, self.squares, strict=True)
-        )
-
-    @property
-    def root(self) -> bytes:
-        """Merkle-sum root over the chunks: the commitment's `updateRoot`."""
-        return self._root_and_total[0]
+        )[0]
 
     @property
     def norm(self) -> int:
         """Integer square root of the sum of squares, in fixed-point units."""
-        return math.isqrt(self._root_and_total[1])
+        low, high = self._squares & 0xFFFFFFFF, self._squares >> 32  # whose sums fit in a word
+        words = [int(x) for part in (low, high) for x in part.sum(axis=0)]
+        return math.isqrt((words[0] << 64) + words[1] + (words[2] << 96) + (words[3] << 32))
 
     def entries(self, start: int, stop: int) -> Iterator[tuple[np.ndarray | slice, np.ndarray]]:
         """Where in [start, stop) this update is not known to be zero (each place once), and the int32 values
