@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
-from pi_train import kernels
+from pi_train import kernels, proofs
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.outer import Checkpoint, outer_step
 
@@ -68,6 +68,17 @@ def test_both_ways_give_the_same_checkpoint(
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("modulus", [proofs.PRIME, 32769])
+def test_both_ways_give_the_same_polynomials(modulus: int, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(modulus)
+    x = np.array([rng.choice(modulus, proofs.TOP, replace=False) for _ in range(6)])
+    y = rng.integers(0, 1 << 16, x.shape)
+    assert kernels.load() is not None
+    compiled = proofs._interpolate(x, y)
+    monkeypatch.setattr(kernels, "load", lambda: None)
+    assert np.array_equal(compiled, proofs._interpolate(x, y))
+
+
 # Bodies of the right length and any content, in allocations of their own size. What is found does not matter.
 STRANGERS = """
 import sys
@@ -76,6 +87,7 @@ import numpy as np
 from pi_sdk.types import CodecSpec, OuterSpec
 from pi_train.codecs import chunk_values, max_update_bytes
 from pi_train.kernels import Kernels
+from pi_train.proofs import PRIME, TOP, _inverses
 lib, rng = Kernels(Path(sys.argv[1])), np.random.default_rng(0)
 codecs = [CodecSpec(name="dense-int8"), CodecSpec(name="dense-fixed")]
 codecs += [CodecSpec(k=k) for k in (1, 4, 7, 64, 4096)]
@@ -91,6 +103,9 @@ for codec in codecs:
                 theta = rng.integers(-5, 5, n, np.int32), np.empty(n, np.int32)
                 momentum = (np.ones(n, np.int64), np.empty(n, np.int64)) if outer.momentum else (None, None)
                 lib.step(codec, outer, n, [(body, 65536), (body, 1)], 3, 0, theta, momentum)
+points = rng.integers(0, PRIME, (3, TOP))
+lib.interpolate(points, points * 0, _inverses())
+lib.interpolate(points, points, _inverses())
 print("nothing outside")
 """
 

@@ -1,6 +1,6 @@
-/* The hot loops of `codecs.py` and `outer.py`, on integers only: the bits cannot depend on compiler or flags.
+/* The hot loops of `codecs.py`, `outer.py` and `proofs.py`, on integers only: the bits cannot depend on compiler or flags.
 
-   Compiled and called by `kernels.py`, with -fwrapv. Formats and rules are described in those two files, whose
+   Compiled and called by `kernels.py`, with -fwrapv. Formats and rules are described in those files, whose
    numpy code gives the same results and serves where there is no compiler. `values` counts an update's values;
    a body is its file behind the header, and has the length that follows from codec, k and values: that is all
    that these functions trust. Whatever the bytes say, nothing outside the arrays is read or written. Places
@@ -17,7 +17,6 @@ enum { SGD, NESTEROV, SIGN };
 enum { BLOCK = 4096, TILE = 512, DENSE_CHUNK = 256, DCT_CHUNK = 1024, DCT_SIZE = 64 };
 #define MOMENTUM_MAX (((int64_t)1 << 46) - 1)
 
-typedef int64_t loose_i64 __attribute__((aligned(4))); /* momentum in a mapped file lies at any 4 bytes */
 typedef struct {
     int32_t codec, k;
     int64_t values;
@@ -320,7 +319,7 @@ typedef struct {
 
 /* The outer rule for at most TILE places; `total` is used up. */
 static void apply(const Rule *r, int64_t length, int64_t *restrict total, const int32_t *restrict theta,
-                  int32_t *restrict new_theta, const loose_i64 *restrict momentum, loose_i64 *restrict new_momentum)
+                  int32_t *restrict new_theta, const uint8_t *restrict momentum, uint8_t *restrict new_momentum)
 {
     int32_t result[TILE];
     int64_t moved[TILE];
@@ -335,8 +334,9 @@ static void apply(const Rule *r, int64_t length, int64_t *restrict total, const 
     }
     mean(total, length, r->width);
     if (r->rule == NESTEROV) {
+        memcpy(moved, momentum, 8 * (size_t)length); /* in a mapped file it lies at any 4 bytes */
         for (int64_t i = 0; i < length; i++) {
-            const int64_t m = clip(divide_q16(mu * momentum[i]) + total[i], -MOMENTUM_MAX, MOMENTUM_MAX);
+            const int64_t m = clip(divide_q16(mu * moved[i]) + total[i], -MOMENTUM_MAX, MOMENTUM_MAX);
             moved[i] = m;
             total[i] = clip(total[i] + divide_q16(mu * m), -bound, bound);
         }
@@ -351,7 +351,7 @@ static void apply(const Rule *r, int64_t length, int64_t *restrict total, const 
    (width * factor). The four arrays begin at `start`, which is a multiple of BLOCK. */
 void pi_step(const Format *f, int64_t count, const uint8_t *const *bodies, const int32_t *weights, int64_t width,
              int32_t rule, int64_t lr, int64_t mu, int64_t start, int64_t stop, const int32_t *theta,
-             int32_t *new_theta, const loose_i64 *momentum, loose_i64 *new_momentum)
+             int32_t *new_theta, const uint8_t *momentum, uint8_t *new_momentum)
 {
     const Rule r = {width, lr, mu, rule};
     int64_t total[BLOCK];
@@ -362,7 +362,31 @@ void pi_step(const Format *f, int64_t count, const uint8_t *const *bodies, const
         for (int64_t tile = 0; tile < length; tile += TILE) {
             const int64_t at = block - start + tile;
             apply(&r, min64(TILE, length - tile), total + tile, theta + at, new_theta + at,
-                  rule == NESTEROV ? momentum + at : 0, rule == NESTEROV ? new_momentum + at : 0);
+                  rule == NESTEROV ? momentum + 8 * at : 0, rule == NESTEROV ? new_momentum + 8 * at : 0);
         }
+    }
+}
+
+/* --- activation proofs -------------------------------------------------------------------------------------- */
+
+enum { POINTS = 128, PRIME = 65497 };
+
+/* In place: values (count, 128) at the different points x (count, 128), both below PRIME, to the coefficients of
+   the polynomials through them over GF(PRIME), constant first. `inverses` has PRIME entries. */
+void pi_interpolate(int64_t count, const int64_t *x, int64_t *values, const int64_t *inverses)
+{
+    for (; count > 0; count--, x += POINTS, values += POINTS) {
+        uint64_t power[POINTS] = {0};
+        for (int j = 1; j < POINTS; j++) /* divided differences */
+            for (int i = POINTS - 1; i >= j; i--) {
+                const uint64_t slope = (uint64_t)(values[i] + PRIME - values[i - 1]);
+                values[i] = (int64_t)(slope * (uint64_t)inverses[(uint64_t)(x[i] + PRIME - x[i - j]) % PRIME] % PRIME);
+            }
+        for (int j = POINTS - 1; j >= 0; j--) { /* Horner: power = power * (X - x_j) + value_j */
+            const uint64_t minus = (uint64_t)(PRIME - x[j]);
+            for (int i = POINTS - 1; i > 0; i--) power[i] = (power[i - 1] + power[i] * minus) % PRIME;
+            power[0] = (power[0] * minus + (uint64_t)values[j]) % PRIME;
+        }
+        for (int i = 0; i < POINTS; i++) values[i] = (int64_t)power[i];
     }
 }

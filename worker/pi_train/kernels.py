@@ -1,5 +1,5 @@
-"""`kernels.c`, compiled at first use and called: the check of an update, its values, and the outer step near
-the speed of memory.
+"""`kernels.c`, compiled at first use and called: the check of an update, its values, the outer step near the
+speed of memory, and the polynomials of activation proofs.
 
 The system's C compiler makes a library in a folder that only this user can write, pi-protocol below
 `$XDG_CACHE_HOME` or ~/.cache. Its name is a hash of source, flags, compiler and CPU, and it appears there
@@ -75,6 +75,8 @@ class Kernels:
             *[array] * 4,
         ]
         self._step.restype = None
+        self._interpolate = lib.pi_interpolate
+        self._interpolate.argtypes, self._interpolate.restype = [number, array, array, array], None
 
     def check(
         self, codec: CodecSpec, body: np.ndarray, n: int, chunk: int, largest: int
@@ -129,6 +131,13 @@ class Kernels:
             stop,
             *arrays,
         )
+
+    def interpolate(self, x: np.ndarray, y: np.ndarray, inverses: np.ndarray) -> np.ndarray:
+        """`proofs._interpolate`; x and y are int64 (proofs, 128), below the prime, as are the inverses."""
+        x, y = np.ascontiguousarray(x, np.int64), np.array(y, np.int64, order="C")
+        assert x.shape == y.shape and x.shape[1:] == (128,) and len(inverses) == 65497
+        self._interpolate(len(x), x.ctypes.data, y.ctypes.data, inverses.ctypes.data)
+        return y
 
 
 @cache

@@ -22,6 +22,8 @@ from pi_sdk.codec import PROOF_BYTES, PROOF_TOKENS
 from pi_sdk.errors import MalformedArtifact, PiError
 from pi_sdk.types import AuditSpec
 
+from . import kernels
+
 PRIME = 65497
 TOP = 128
 _MIN_MODULUS = (1 << 15) + 1
@@ -66,6 +68,9 @@ def _modulus(index: np.ndarray) -> int:
 def _interpolate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Coefficients, constant first, of the polynomials through x, y over the field; all (proofs, 128)."""
     newton, inverse = y % PRIME, _inverses()
+    compiled = kernels.load()
+    if compiled is not None:
+        return compiled.interpolate(x, newton, inverse)
     for j in range(1, TOP):  # divided differences
         slope = newton[:, j:] - newton[:, j - 1 : -1]
         newton[:, j:] = slope * inverse[(x[:, j:] - x[:, :-j]) % PRIME] % PRIME

@@ -4,7 +4,8 @@ import hashlib
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,8 @@ class SlotRun:
         self.feedback = private.feedback
         self.checkpoint = checkpoint
         self.loop = InnerLoop(spec, cls, first_border(spec, checkpoint, private, round_), files)
-        self.hashes: list[bytes] = []
+        self._copy = Border(*(np.empty(n, np.float32) for _ in range(3)), step=0)
+        self._writer, self._written = ThreadPoolExecutor(1), list[Future[bytes]]()
         self.records: list[tuple[bytes, float, tuple[bytes, ...]]] = []
         self.tokens = 0
         self.began = time.monotonic()
@@ -151,12 +153,15 @@ class SlotRun:
         self.tokens += batch.tokens.shape[0] * (batch.tokens.shape[1] - 1)
 
     def _write_border(self) -> None:
-        digest = hashlib.sha256()
-        with open(self.borders / f"{len(self.hashes)}.bin", "wb") as file:
-            for part in self.loop.border().parts():
-                digest.update(part)
-                file.write(part)
-        self.hashes.append(digest.digest())
+        """Copies the state; it is hashed and written while the next steps go on. One border at a time: raises
+        what went wrong with the one before."""
+        if self._written:
+            self._written[-1].result()
+        mine, now = self._copy, self.loop.border()
+        for to, array in ((mine.params, now.params), (mine.m, now.m), (mine.v, now.v)):
+            np.copyto(to, array)
+        path = self.borders / f"{len(self._written)}.bin"
+        self._written.append(self._writer.submit(_hashed, path, replace(mine, step=now.step)))
 
     def finish(self) -> SlotResult:
         assert len(self.records) == self.spec.inner.steps, "a slot has a fixed number of steps"
@@ -166,7 +171,11 @@ class SlotRun:
         state = carried(self.spec, end, feedback, self.round).to_bytes()
         digests, losses, proofs = zip(*self.records, strict=True)
         trace = Trace(
-            self.class_id, tuple(self.hashes), digests, tuple(loss_bits(loss) for loss in losses), proofs
+            self.class_id,
+            tuple(written.result() for written in self._written),
+            digests,
+            tuple(loss_bits(loss) for loss in losses),
+            proofs,
         ).encode()
         return SlotResult(
             update=bytes(update.data),
@@ -181,6 +190,16 @@ class SlotRun:
             tokens=self.tokens,
             seconds=time.monotonic() - self.began,
         )
+
+
+def _hashed(path: Path, border: Border) -> bytes:
+    """Writes a border's file; its sha256."""
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        for part in border.parts():
+            digest.update(part)
+            file.write(part)
+    return digest.digest()
 
 
 def proven(spec: RunSpec, hidden: np.ndarray) -> np.ndarray:
