@@ -2,12 +2,12 @@
 the same steps.
 
 One process, pinned to the default class, on two shapes: the demo's model and data with more steps, and a
-model of four times the parameters. The bare loop is forward, backward and AdamW on the same batches; the slot's own
-steps add the trace (batch digests, activation proofs) and the border states every four steps, copied here and
-hashed and written by a thread beside it. The two loops take their steps in turn, so that both see the same
-machine, and seconds are those of the one thread that trains, which others on a shared machine do not change.
-Behind the last step come the update (error feedback, codec, root), the journal, whose seconds are the
-clock's since it waits for the disk, and after the close the outer step of four updates with its root.
+model of four times the parameters. The bare loop is forward, backward and AdamW on the same batches; the
+slot's own steps add the trace (batch digests, activation proofs) and the border states every four steps,
+copied here and hashed and written by a thread beside it. The two loops take their steps in turn, so that both
+see the same machine, and seconds are those of the one thread that trains, which others on a shared machine do
+not change. Behind the last step come the update (error feedback, codec, root), the journal, whose seconds are
+the clock's since it waits for the disk, and after the close the outer step of four updates with its root.
 
     python -m benchmarks overhead
 """

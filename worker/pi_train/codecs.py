@@ -1,4 +1,5 @@
-"""Update codecs: integers to bytes and back, exactly, with one encoding per value. Numpy only.
+"""Update codecs: integers to bytes and back, exactly, with one encoding per value. Numpy, and for
+reading the same in C (`kernels.py`).
 
 A file is a 16-byte header, then chunks back to back; its length follows from the codec and the value count:
 

@@ -1,8 +1,8 @@
 """The outer step of DiLoCo (arXiv 2311.08105) in integers: checkpoint and revealed updates in, next
 checkpoint out.
 
-A pure function with written rounding, so that all workers get the same bits and a checkpoint is a hash. Numpy
-only.
+A pure function with written rounding, so that all workers get the same bits and a checkpoint is a hash. In
+numpy, and where there is a compiler the same in C (`kernels.py`).
 
     f_i   = 2^16 where norm_i <= M, else floor(M * 2^16 / norm_i)      M = lower median of the norms
     mean  = sum_i width_i * f_i * delta_i / (sum_i width_i * 2^16)

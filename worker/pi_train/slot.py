@@ -177,6 +177,7 @@ class SlotRun:
             tuple(loss_bits(loss) for loss in losses),
             proofs,
         ).encode()
+        self._writer.shutdown()
         return SlotResult(
             update=bytes(update.data),
             update_root=update.root,
