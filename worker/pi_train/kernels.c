@@ -1,4 +1,4 @@
-/* The hot loops of `codecs.py`, `outer.py` and `proofs.py`, on integers only: the bits cannot depend on compiler or flags.
+/* The hot loops of `codecs.py`, `outer.py` and `proofs.py`, on integers only: no compiler or flag changes a bit.
 
    Compiled and called by `kernels.py`, with -fwrapv. Formats and rules are described in those files, whose
    numpy code gives the same results and serves where there is no compiler. `values` counts an update's values;

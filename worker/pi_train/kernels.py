@@ -89,7 +89,8 @@ class Kernels:
         return squares if fine else None
 
     def decode(self, codec: CodecSpec, body: np.ndarray, n: int, start: int, stop: int) -> np.ndarray:
-        """Values [start, stop) as int32; start is a multiple of 4096, stop too, or n."""
+        """Values [start, stop) as int32; start is a multiple of 4096, stop one of the chunk size,
+        or n."""
         assert start % BLOCK == 0 and 0 <= start <= stop <= n
         out = np.empty(stop - start, np.int32)
         self._decode(_format(codec, n), body.ctypes.data, start, stop, out.ctypes.data)
