@@ -76,8 +76,7 @@ def _utilisation(rows: list[dict]) -> list[dict]:
 
 
 def _outer_step(rows: list[dict]) -> list[dict]:
-    names = {"step s": "seconds", "floor s": "floor_seconds"}
-    return [{names.get(name, name): value for name, value in row.items()} for row in rows]
+    return rows
 
 
 def _overhead(rows: list[dict]) -> dict:
