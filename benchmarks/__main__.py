@@ -9,7 +9,7 @@ Figures are ratios against a floor or a peer that is measured in the same run: m
 import argparse
 import importlib
 
-NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation", "churn", "loss")
+NAMES = ("outer_step", "proofs", "overhead", "gas", "utilisation", "churn", "side_by_side", "loss")
 
 
 def main() -> None:
