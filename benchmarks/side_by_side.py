@@ -177,7 +177,6 @@ def chain(folder: Path, rounds: int) -> Iterator[tuple[RunSpec, list[Member]]]:
             max_train_window=120,
             reveal_window=15,
         )
-        n = parameter_count(spec.model)
 
         def params(home: Path) -> np.ndarray:
             """What the worker itself recomputed of the last close."""
@@ -185,7 +184,7 @@ def chain(folder: Path, rounds: int) -> Iterator[tuple[RunSpec, list[Member]]]:
             [path] = journal.root.glob(f"checkpoint-{rounds}-*.bin")
             data = journal.checkpoint(rounds, bytes.fromhex(path.stem.split("-")[2]))
             assert data is not None
-            return to_fp32(Checkpoint.from_bytes(data, n, False).theta, spec.frac_bits)
+            return to_fp32(Checkpoint.from_bytes(data, *spec.checkpoint_shape).theta, spec.frac_bits)
 
         for i in range(VALIDATORS):
             net.validator(pool_id, i)

@@ -15,7 +15,6 @@ from pi_sdk.types import RunSpec
 from pi_train.data import Batch, batches, load_corpus
 from pi_train.determinism import admitted
 from pi_train.fixed import to_fp32
-from pi_train.layout import parameter_count
 from pi_train.outer import Checkpoint
 
 OUTER = {"lr": 0.7, "momentum": 0.9, "nesterov": True}
@@ -37,9 +36,8 @@ class Worker:
         self.spec = RunSpec.model_validate_json((folder / "spec.json").read_bytes())
         self.cls = admitted(self.spec)[0]
         self.corpus = load_corpus(self.spec, self.artifact, self.home / "data")
-        n, momentum = parameter_count(self.spec.model), self.spec.outer.rule == "nesterov"
         data = self.artifact(self.spec.genesis_file)
-        self.genesis = Checkpoint.from_bytes(data, n, momentum)
+        self.genesis = Checkpoint.from_bytes(data, *self.spec.checkpoint_shape)
         self.draws_from = Checkpoint(self.genesis.theta).root()
         """What the batches of every round are drawn from: a peer has no later roots."""
 

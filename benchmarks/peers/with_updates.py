@@ -53,7 +53,7 @@ def main(folder: Path, index: int, coordinator: str) -> None:
             files = {worker.node: result.update}  # its own needs no download
             for other in set(included) - files.keys():
                 files[other] = http.get(f"/{round_}/{other}").raise_for_status().content
-            updates = [(UpdateFile(spec.codec, files[n], len(checkpoint.theta)), 1) for n in included]
+            updates = [(UpdateFile(spec.codec, files[n], spec.update_values(round_)), 1) for n in included]
             checkpoint = outer_step(spec, checkpoint, updates, round_)
             worker.events.write("synced", round=round_, replicas=len(included), root=checkpoint.root())
     worker.finish(to_fp32(checkpoint.theta, spec.frac_bits))
