@@ -1,4 +1,4 @@
-"""One of the processes of a sharded loop: `python -m pi_train.rank PIPE MEMORY`, started by `sharded.py`.
+"""One of the processes of a sharded loop, `python -m pi_train.rank PIPE MEMORY FOLDER`: see `sharded.py`.
 
 It holds a slice of each weight, of its moments and of its gradient. FSDP2 gathers a block's weights before
 the block runs and scatters its gradients, averaged over the ranks, behind it. Everything else is the loop of
@@ -25,10 +25,10 @@ from pi_sdk.types import DeterminismClass, RunSpec
 class Rank:
     """The state of a running rank. Each method answers the message of its name; see `sharded.ShardedLoop`."""
 
-    def __init__(self, memory: int):
-        self.memory = memory
+    def __init__(self, memory: int, folder: str):
+        self.memory, self.folder = memory, folder
 
-    def start(self, cls: dict, rank: int, folder: str) -> None:
+    def start(self, cls: dict, rank: int) -> None:
         from . import determinism
 
         self.cls, self.rank = DeterminismClass(**cls), rank
@@ -41,7 +41,7 @@ class Rank:
             torch.cuda.set_device(rank)
         backend = "nccl" if self.cls.device == "cuda" else "gloo"
         dist.init_process_group(
-            backend, init_method=f"file://{folder}/meet", rank=rank, world_size=self.cls.ranks
+            backend, init_method=f"file://{self.folder}/meet", rank=rank, world_size=self.cls.ranks
         )
         self.mesh = init_device_mesh(self.cls.device, (self.cls.ranks,))
 
@@ -132,24 +132,20 @@ class Rank:
         return sum(losses) / self.cls.ranks, math.sqrt(sum(squares))
 
 
-def main(pipe_fd: int, memory: int) -> None:
+def main(pipe_fd: int, memory: int, folder: str) -> None:
     """Answers messages until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe, rank = Connection(pipe_fd), Rank(memory)
+    pipe, rank = Connection(pipe_fd), Rank(memory, folder)
     inbox: queue.SimpleQueue[tuple] = queue.SimpleQueue()
 
     def listen() -> None:
         # In a thread of its own, so that a step does not go on for a parent that is gone.
-        folder = ""
         while True:
             try:
-                message = pipe.recv()
+                inbox.put(pipe.recv())
             except (EOFError, OSError):
                 shutil.rmtree(folder, ignore_errors=True)
                 os._exit(0)
-            if message[0] == "start":
-                folder = message[3]
-            inbox.put(message)
 
     threading.Thread(target=listen, daemon=True).start()
     while True:
@@ -164,4 +160,4 @@ def main(pipe_fd: int, memory: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -103,7 +103,8 @@ class _Ranks:
             with theirs:
                 self.processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "pi_train.rank", str(theirs.fileno()), str(self.memory)],
+                        [sys.executable, "-m", "pi_train.rank"]
+                        + [str(theirs.fileno()), str(self.memory), self.folder],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,  # gloo greets there
                         pass_fds=[theirs.fileno(), self.memory],
@@ -111,7 +112,7 @@ class _Ranks:
                     )
                 )
         try:
-            self.ask([("start", cls.model_dump(), rank, self.folder) for rank in range(cls.ranks)])
+            self.ask([("start", cls.model_dump(), rank) for rank in range(cls.ranks)])
         except PiError:
             self.end()
             raise
