@@ -16,7 +16,8 @@ PiError                     exit code 1, message + hint
  │    ├── BlobTooLarge
  │    └── UploadRefused     the server said no: `.status`
  ├── MalformedArtifact      bytes from a peer that do not parse (also a ValueError)
- └── SpecMismatch           RunSpec, PoolParams or determinism class do not fit together
+ ├── SpecMismatch           RunSpec, PoolParams or determinism class do not fit together
+ └── RankFailed             a process that shares the training has ended
 """
 
 import sys
@@ -108,6 +109,10 @@ class MalformedArtifact(PiError, ValueError):
 
 class SpecMismatch(PiError):
     pass
+
+
+class RankFailed(PiError):
+    """A process that shares the training has ended. It says nothing about the work that was trained."""
 
 
 def report(error: PiError, *, verbose: bool = False) -> int:

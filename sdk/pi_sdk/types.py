@@ -225,6 +225,9 @@ class InnerSpec(Model):
     steps: int = Field(default=20, ge=1, le=100_000)
     batch: int = Field(default=16, ge=1, le=65536)
     sequence: int = Field(default=64, ge=32, le=1 << 20)
+    micro_batch: int = Field(default=0, ge=0, le=65536)
+    """Sequences per forward pass of one process, whose gradients are added up; 0: all at once. Less memory,
+    other roundings."""
     lr: float = Field(default=2e-3, gt=0, le=1)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.95, ge=0, lt=1)
@@ -336,13 +339,15 @@ class AuditSpec(Model):
 
 
 class DeterminismClass(Model):
-    """What must agree for torch to give the same bits: device, build, threads, dtype and three ISA caps."""
+    """What must agree for torch to give the same bits: device, build, threads, dtype, three ISA caps, ranks,
+    and whether torch compiles the model."""
 
     id: ClassId
     device: Literal["cpu", "cuda"] = "cpu"
     torch: str
     """Base version, e.g. 2.13.0."""
     threads: int = Field(default=1, ge=1)
+    """Of each process."""
     dtype: Literal["fp32", "bf16"] = "fp32"
     aten: Literal["default", "avx2", "avx512"] = "avx2"
     """ATEN_CPU_CAPABILITY."""
@@ -350,6 +355,10 @@ class DeterminismClass(Model):
     """ONEDNN_MAX_CPU_ISA."""
     mkl: str = "AVX2"
     """MKL_CBWR."""
+    ranks: int = Field(default=1, ge=1, le=64)
+    """Processes that share the model and each batch between them, one per GPU (`pi_train/sharded.py`)."""
+    compile: bool = False
+    """Whether the model's blocks go through `torch.compile`."""
 
 
 class ErrorLimit(Model):
@@ -398,6 +407,10 @@ class RunSpec(Model):
             raise ValueError("inner.sequence must be a multiple of 32, the span of an activation proof")
         if self.fragment(self.outer.fragments - 1).start >= self.model.parameters:
             raise ValueError("outer.fragments leaves a fragment without parameters")
+        for c in self.classes:
+            share, rest = divmod(self.inner.batch, c.ranks)
+            if rest or self.inner.micro_batch and share % self.inner.micro_batch:
+                raise ValueError(f"inner.batch does not divide into {c.ranks} ranks and inner.micro_batch")
         ids = [c.id for c in self.classes]
         if len(set(ids)) != len(ids):
             raise ValueError("classes must have different ids")

@@ -156,10 +156,10 @@ def test_adapters_travel_alone(lora: TinyRun, llama: TinyRun):
         borders=lora.folder / "frozen",
         files=lora.corpus.files,
     ).loop
-    frozen = {n: p.clone() for n, p in loop.model.module.named_parameters() if not p.requires_grad}
+    frozen = {n: p.clone() for n, p in loop.model.network.module.named_parameters() if not p.requires_grad}
     before = loop.model.params.clone()
     loop.train_step(lora.batches(lora.genesis, 0)[0].tokens, 1e-2)
-    now = dict(loop.model.module.named_parameters())
+    now = dict(loop.model.network.module.named_parameters())
     assert frozen and all(torch.equal(weight, now[name]) for name, weight in frozen.items())
     assert not torch.equal(before, loop.model.params)
 
@@ -343,4 +343,4 @@ def test_a_model_that_cannot_be_brought_is_one_line(change: dict, words: str, we
 
 def test_transformers_is_loaded_for_its_models_only(llama: TinyRun):
     assert hf.library_version() == llama.spec.model.transformers  # pyright: ignore
-    assert load_model(llama.spec, llama.genesis).module.training is False  # pyright: ignore
+    assert load_model(llama.spec, llama.genesis).network.module.training is False  # pyright: ignore

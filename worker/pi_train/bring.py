@@ -14,10 +14,10 @@ from pi_sdk.types import DeterminismClass, FactorySpec, HfSpec, LoraSpec, ModelS
 from pydantic_core import from_json
 from safetensors.torch import save
 
-from .factory import _FactoryModel, make
-from .hf import NO_ARCHITECTURE, _HfModel, adapt, from_config, is_linear, library_version
+from .factory import make
+from .hf import NO_ARCHITECTURE, HfNetwork, adapt, from_config, is_linear, library_version
 from .layout import slices
-from .model import ModuleModel, trainable
+from .model import FlatModel, Network, trainable
 
 _BASE_FILE = 128 << 20
 """Bytes of tensors in a file of frozen weights; a larger tensor has a file of its own."""
@@ -59,7 +59,7 @@ def bring_hf(
             base=base,
             lora=adapters,
         )
-        return spec, _try_out(_HfModel, spec, module.float(), sequence)
+        return spec, _try_out(HfNetwork, spec, module.float(), sequence)
     except SpecMismatch as error:
         raise UsageError(f"{path}: {error.message}") from error
 
@@ -73,7 +73,7 @@ def bring_factory(
         module = make(factory, arguments, seed)
         layout = tuple(trainable(module.named_parameters()))
         spec = FactorySpec(factory=factory, arguments=arguments, layout=layout, context=sequence, vocab=vocab)
-        return spec, _try_out(_FactoryModel, spec, module, sequence)
+        return spec, _try_out(Network, spec, module, sequence)
     except SpecMismatch as error:
         raise UsageError(error.message, error.hint) from error
 
@@ -149,7 +149,7 @@ def _start_adapters(module: Any, seed: int) -> None:
 
 
 def _try_out(
-    kind: Callable[[Any, DeterminismClass, torch.nn.Module], ModuleModel],
+    kind: type[Network],
     spec: ModelSpec,
     module: torch.nn.Module,
     sequence: int,
@@ -158,7 +158,7 @@ def _try_out(
     number."""
     own = dict(module.named_parameters())
     weights = torch.cat([own[name].detach().float().flatten() for name, _, _ in slices(spec)])
-    model = kind(spec, DeterminismClass(id="preparation", torch=torch.__version__), module)
+    model = FlatModel(kind(spec, DeterminismClass(id="preparation", torch=torch.__version__), module))
     model.params.copy_(weights)
     tokens = torch.arange(2 * (sequence + 1)).view(2, -1) % spec.vocab
     try:

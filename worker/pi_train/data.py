@@ -10,6 +10,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,3 +145,13 @@ def batches(
             i for slot in range(width) for i in sample_ids(seed, node, slot, step, spec.inner.batch, windows)
         ]
         yield Batch(ids, windows_at(corpus.train, ids, spec.inner.sequence))
+
+
+def ahead(steps: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, each read in a thread while the one before is trained on: data on a slow disk cost
+    no time."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, steps, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, steps, None)
+            yield batch

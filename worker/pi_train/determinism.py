@@ -6,6 +6,7 @@ class per process. Importing this module does not import torch.
 """
 
 import os
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,17 +25,19 @@ def torch_version() -> str:
         raise ToolMissing("torch is not installed", "pip install 'pi-protocol[worker]'") from None
 
 
-def default_classes() -> tuple[DeterminismClass, ...]:
-    """What a run admits by default: fp32 on one thread of x86-64 and the installed torch, faster class first.
+def default_classes(ranks: int = 1, compile: bool = False) -> tuple[DeterminismClass, ...]:
+    """What a run admits by default: fp32 on one thread of x86-64 and the installed torch, faster class first;
+    with `ranks` and `compile` classes that differ in these alone.
 
     MKL pinned to AVX2 takes a third longer per step than with AVX-512, where the machine has it.
     """
-    torch = torch_version()
+    kind = (f"-r{ranks}" if ranks > 1 else "") + ("-compiled" if compile else "")
+    common = {"torch": torch_version(), "ranks": ranks, "compile": compile}
     return (
         DeterminismClass(
-            id="cpu-t1-fp32-avx512", torch=torch, aten="avx512", onednn="AVX512_CORE", mkl="AVX512"
+            id=f"cpu-t1-fp32-avx512{kind}", aten="avx512", onednn="AVX512_CORE", mkl="AVX512", **common
         ),
-        DeterminismClass(id="cpu-t1-fp32-avx2", torch=torch, aten="avx2", onednn="AVX2", mkl="AVX2"),
+        DeterminismClass(id=f"cpu-t1-fp32-avx2{kind}", aten="avx2", onednn="AVX2", mkl="AVX2", **common),
     )
 
 
@@ -51,19 +54,48 @@ def admitted(spec: RunSpec) -> list[DeterminismClass]:
 
 def fits(cls: DeterminismClass) -> bool:
     """Whether this machine fits a class."""
-    return (cls.device, cls.torch, cls.dtype) == ("cpu", torch_version(), "fp32") and _has_isa(cls)
+    return not _lack(cls)
 
 
 def _fitting(classes: tuple[DeterminismClass, ...]) -> list[DeterminismClass]:
-    torch = torch_version()
     found = [c for c in classes if fits(c)]
     if not found:
-        wanted = ", ".join(f"{c.id} (torch {c.torch} on {c.device}, {c.aten})" for c in classes)
+        wanted = "; ".join(f"{c.id} needs {_lack(c)}" for c in classes)
         raise SpecMismatch(
-            f"this machine (torch {torch} on cpu) fits none of the classes: {wanted}",
-            "install the torch version that the run admits, in a virtual environment of its own",
+            f"this machine fits none of the classes: {wanted}",
+            "another version of torch fits into a virtual environment of its own",
         )
     return found
+
+
+def _lack(cls: DeterminismClass) -> str:
+    """What this machine lacks for a class; empty where it fits."""
+    if cls.torch != torch_version():
+        return f"torch {cls.torch}, {torch_version()} is installed"
+    if cls.device == "cpu" and cls.dtype != "fp32":
+        return "a GPU"
+    if cls.device == "cuda" and _gpus() < cls.ranks:
+        return f"{cls.ranks} GPUs and a torch that uses them, {_gpus()} found"
+    if cls.device == "cpu" and cls.ranks > (os.cpu_count() or 1):
+        return f"{cls.ranks} cores"
+    if not _has_isa(cls):
+        return f"a CPU with {cls.aten}"
+    return _compiler_lack(cls)
+
+
+def _compiler_lack(cls: DeterminismClass) -> str:
+    compiler = os.environ.get("CXX", "g++")
+    return f"a C++ compiler, no {compiler} found" if cls.compile and not shutil.which(compiler) else ""
+
+
+def _gpus() -> int:
+    """NVIDIA GPUs that this process may use, counted without torch."""
+    if "+cpu" in version("torch"):
+        return 0
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return sum(name.strip() not in ("", "-1") for name in visible.split(","))
+    folder = Path("/proc/driver/nvidia/gpus")
+    return len(list(folder.iterdir())) if folder.exists() else 0
 
 
 def _has_isa(cls: DeterminismClass) -> bool:
@@ -87,7 +119,7 @@ def pin(cls: DeterminismClass) -> None:
     """Makes this process a member of `cls`: sets the environment, then imports and configures torch.
 
     Raises `SpecMismatch` when torch's build differs, when the class's device is missing, or when torch was
-    imported before (a different class was pinned, or none).
+    imported before (a different class was pinned, or none); `ToolMissing` without the compiler that it needs.
     """
     global _pinned
     if _pinned == cls:
@@ -99,13 +131,17 @@ def pin(cls: DeterminismClass) -> None:
             f"class {cls.id} needs torch {cls.torch}, {torch_version()} is installed",
             f"pip install torch=={cls.torch}",
         )
+    if lack := _compiler_lack(cls):
+        raise ToolMissing(f"class {cls.id} needs {lack}", "install it, or name it in CXX")
     if "torch" in sys.modules:
         raise SpecMismatch("torch was imported before its determinism class was pinned")
     os.environ.update(environment(cls))
     import torch
 
-    if cls.device == "cuda" and not torch.cuda.is_available():
-        raise SpecMismatch(f"class {cls.id} needs a CUDA device, torch finds none")
+    if cls.device == "cuda" and torch.cuda.device_count() < cls.ranks:
+        raise SpecMismatch(
+            f"class {cls.id} needs {cls.ranks} CUDA devices, torch finds {torch.cuda.device_count()}"
+        )
     torch.set_num_threads(cls.threads)
     torch.use_deterministic_algorithms(True)
     # Its companion costs 6 % of a step, and no operation here reads memory that it has not written.

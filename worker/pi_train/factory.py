@@ -17,18 +17,13 @@ import torch
 from pi_sdk.errors import SpecMismatch
 from pi_sdk.types import DeterminismClass, FactorySpec
 
-from .model import ModuleModel
+from .model import Network
 
 GROUP = "pi_protocol.models"
 
 
-class _FactoryModel(ModuleModel):
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.module(tokens)
-
-
-def factory_model(spec: FactorySpec, cls: DeterminismClass) -> ModuleModel:
-    return _FactoryModel(spec, cls, make(spec.factory, spec.arguments, seed=0))
+def factory_network(spec: FactorySpec, cls: DeterminismClass) -> Network:
+    return Network(spec, cls, make(spec.factory, spec.arguments, seed=0))
 
 
 def make(factory: str, arguments: dict[str, Any], seed: int) -> torch.nn.Module:

@@ -18,7 +18,7 @@ from pi_sdk.errors import MalformedArtifact, PiError, SpecMismatch, ToolMissing
 from pi_sdk.types import DeterminismClass, HfSpec, LoraSpec
 from safetensors import SafetensorError, safe_open
 
-from .model import Files, ModuleModel, check_layout
+from .model import Files, Network, check_layout
 
 _NOT_DATA = ("auto_map", "implementation", "kernel", "quantization", "backbone")
 """Parts of configuration keys that, unless numbers, would fetch code or weights or change the arithmetic."""
@@ -30,7 +30,7 @@ _MAX_BUFFERS = 1 << 26
 """Values in what a model computes from its configuration alone: positions, masks."""
 
 
-class _HfModel(ModuleModel):
+class HfNetwork(Network):
     def __init__(self, spec: HfSpec, cls: DeterminismClass, module: Any):
         super().__init__(spec, cls, module)
         self._into_head: list[torch.Tensor] = []
@@ -58,14 +58,14 @@ class Adapted(torch.nn.Module):
         return self.base(x) + self.scale * F.linear(F.linear(x, self.lora_A), self.lora_B)
 
 
-def hf_model(spec: HfSpec, cls: DeterminismClass, files: Files) -> ModuleModel:
-    """See `model.build`."""
+def hf_network(spec: HfSpec, cls: DeterminismClass, files: Files) -> Network:
+    """See `model.network`."""
     check(spec, files)
     module = from_config(spec.config)
     if spec.lora:
         _read_base(spec, files, module, copy=True)
         adapt(module, spec.lora)
-    return _HfModel(spec, cls, module)
+    return HfNetwork(spec, cls, module)
 
 
 def check(spec: HfSpec, files: Files | None = None) -> None:

@@ -2,13 +2,14 @@
 replayed."""
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
 from pi_sdk.errors import PiError
-from pi_sdk.types import DeterminismClass, RunSpec
+from pi_sdk.types import DeterminismClass, InnerSpec, RunSpec
 
-from .model import Files, build
+from .model import Files, FlatModel, Network, build
 from .state import Border
 
 
@@ -16,17 +17,50 @@ def learning_rate(spec: RunSpec, step: int) -> float:
     """Of AdamW or SGD in an inner step, counted from the start of the run, 0 first: a linear rise over
     `warmup` steps, then constant, and a linear fall over the last `decay` steps."""
     inner = spec.inner
+    rate = inner.lr * min(1.0, (step + 1) / max(inner.warmup, 1))
+    if not inner.decay:
+        return rate
     left = spec.rounds * inner.steps - step
-    return inner.lr * min(1.0, (step + 1) / max(inner.warmup, 1), left / max(inner.decay, 1))
+    return min(rate, inner.lr * max(left, 0) / inner.decay)
 
 
-class InnerLoop:
+class Loop(Protocol):
     """A model and its optimiser's state, set from a border. `step` counts the steps in AdamW's moments; SGD
     leaves the moments as they are, which is zero."""
 
+    step: int
+
+    def load(self, border: Border) -> None: ...
+
+    def border(self) -> Border:
+        """The current state; it may be a view that the next call changes."""
+        ...
+
+    def train_step(self, tokens: np.ndarray, lr: float) -> tuple[float, np.ndarray]:
+        """One step on windows of token ids (batch, sequence + 1). Returns the loss in nats per token
+        and the final-norm output of the forward pass, fp32 (sequences, sequence, width), of the first
+        sequences: those with activation proofs. `PiError` when the loss or a gradient is not finite."""
+        ...
+
+
+def inner_loop(spec: RunSpec, cls: DeterminismClass, start: Border, files: Files | None = None) -> Loop:
+    """The loop of a class: in this process, or over its ranks. One loop over ranks at a time: a new one takes
+    the older one's processes."""
+    if cls.ranks == 1:
+        return InnerLoop(spec, cls, start, files)
+    from .sharded import ShardedLoop
+
+    return ShardedLoop(spec, cls, start, files)
+
+
+class InnerLoop:
+    """The loop in one process; see `Loop`."""
+
     def __init__(self, spec: RunSpec, cls: DeterminismClass, start: Border, files: Files | None = None):
-        self.inner = spec.inner
+        self.spec, self.inner = spec, spec.inner
         self.model = build(spec.model, cls, files or {})
+        if cls.compile:
+            self.model.network.compile()
         self.device = torch.device(cls.device)
         self.m = torch.zeros_like(self.model.params)
         self.v = torch.zeros_like(self.model.params)
@@ -46,35 +80,70 @@ class InnerLoop:
         return Border(params, m, v, self.step)
 
     def train_step(self, tokens: np.ndarray, lr: float) -> tuple[float, np.ndarray]:
-        """One step on windows of token ids (batch, sequence + 1). Returns the loss in nats per token
-        and the final-norm output of the forward pass, fp32 (batch, sequence, width). `PiError` when the loss
-        or a gradient is not finite."""
+        """See `Loop`."""
+        inner, model = self.inner, self.model
         windows = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
-        self.model.grad.zero_()
-        loss, hidden = self.model.loss(windows)
-        loss.backward()
-        norm = self.model.grad.norm().item()
-        if not (math.isfinite(loss.item()) and math.isfinite(norm)):
-            raise PiError(
-                f"training diverged: loss {loss.item()}, gradient norm {norm}", "lower the learning rate"
-            )
-        if norm > self.inner.clip:
-            self.model.grad.mul_(self.inner.clip / norm)
-        self._update(lr)
-        return loss.item(), hidden.detach().float().cpu().numpy()
-
-    @torch.no_grad()
-    def _update(self, lr: float) -> None:
-        inner, params, grad = self.inner, self.model.params, self.model.grad
+        model.grad.zero_()
+        loss, hidden = gradients(model, self.spec, windows)
+        norm = model.grad.norm().item()
+        check_finite(loss, norm)
+        if norm > inner.clip:
+            model.grad.mul_(inner.clip / norm)
         self.step += 1
-        for weight in self.model.weights.values():
-            if weight.dim() > 1:  # norms and biases are not decayed
-                weight.mul_(1 - lr * inner.weight_decay)
-        if inner.optimizer == "sgd":
-            params.add_(grad, alpha=-lr)
-            return
-        self.m.lerp_(grad, 1 - inner.beta1)
-        self.v.mul_(inner.beta2).addcmul_(grad, grad, value=1 - inner.beta2)
-        m_scale, v_scale = 1 - inner.beta1**self.step, 1 - inner.beta2**self.step
-        denominator = torch.div(self.v, v_scale, out=self.scratch).sqrt_().add_(inner.eps)
-        params.addcdiv_(self.m, denominator, value=-lr / m_scale)
+        with torch.no_grad():
+            for weight in model.weights.values():
+                decay_weight(weight, inner, lr)
+            update(inner, self.step, lr, model.params, model.grad, self.m, self.v, self.scratch)
+        return loss, hidden.cpu().numpy()
+
+
+def gradients(
+    model: FlatModel | Network, spec: RunSpec, windows: torch.Tensor, sequences: int | None = None
+) -> tuple[float, torch.Tensor]:
+    """Adds the gradients of the mean loss over int64 windows (batch, time + 1) to the weights' own, a
+    micro-batch at a time. Returns that loss, and the final-norm output, fp32, of the first `sequences`: as
+    many as there are activation proofs of, where None."""
+    wanted = spec.trace.proof_sequences if sequences is None else sequences
+    total, proven = torch.zeros((), device=windows.device), []
+    for part in windows.split(spec.inner.micro_batch or len(windows)):
+        loss, hidden = model.loss(part)
+        loss = loss * (len(part) / len(windows))
+        loss.backward()
+        total += loss.detach()
+        if not proven or wanted > 0:
+            proven.append(hidden[: max(wanted, 0)].detach().float())
+            wanted -= len(hidden)
+    return total.item(), torch.cat(proven) if len(proven) > 1 else proven[0]
+
+
+def check_finite(loss: float, norm: float) -> None:
+    """`PiError` for a loss or a gradient norm that is not a number."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise PiError(f"training diverged: loss {loss}, gradient norm {norm}", "lower the learning rate")
+
+
+def decay_weight(weight: torch.Tensor, inner: InnerSpec, lr: float) -> None:
+    """Weight decay of one named weight: norms and biases have none."""
+    if weight.dim() > 1:
+        weight.mul_(1 - lr * inner.weight_decay)
+
+
+def update(
+    inner: InnerSpec,
+    step: int,
+    lr: float,
+    params: torch.Tensor,
+    grad: torch.Tensor,
+    m: torch.Tensor,
+    v: torch.Tensor,
+    scratch: torch.Tensor,
+) -> None:
+    """The optimiser's step number `step`, 1 first, in place on equally shaped fp32 tensors."""
+    if inner.optimizer == "sgd":
+        params.add_(grad, alpha=-lr)
+        return
+    m.lerp_(grad, 1 - inner.beta1)
+    v.mul_(inner.beta2).addcmul_(grad, grad, value=1 - inner.beta2)
+    m_scale, v_scale = 1 - inner.beta1**step, 1 - inner.beta2**step
+    denominator = torch.div(v, v_scale, out=scratch).sqrt_().add_(inner.eps)
+    params.addcdiv_(m, denominator, value=-lr / m_scale)

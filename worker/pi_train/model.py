@@ -1,11 +1,10 @@
-"""What the inner loop trains: any model whose trainable weights are views into one flat fp32 vector.
+"""What the inner loop trains: a module, and its trainable weights as views into one flat fp32 vector.
 
 With gradients and optimiser state flat too, a training state is three arrays, and its bytes are the state's
 definition. The built-in GPT is here: pre-norm, learned positions, tied embeddings, no biases. `hf.py` and
 `factory.py` bring other people's.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from pi_sdk.errors import SpecMismatch
 from pi_sdk.types import DeterminismClass, GptSpec, ModelSpec
+from torch import nn
 
 from .layout import layout, parameter_count, slices
 
@@ -22,24 +22,32 @@ Files = Mapping[str, Path]
 
 
 def build(spec: ModelSpec, cls: DeterminismClass, files: Files) -> "FlatModel":
-    """The model of a RunSpec with zeros for weights; frozen weights are read from `files`.
+    """The model of a RunSpec with zeros for weights; frozen weights are read from `files`. Raises as
+    `network`."""
+    return FlatModel(network(spec, cls, files))
+
+
+def network(spec: ModelSpec, cls: DeterminismClass, files: Files) -> "Network":
+    """The network of a RunSpec in the CPU's memory, its trainable weights undefined.
 
     Raises `SpecMismatch` where this installation does not build what the spec says, `ToolMissing` where a
     library is not installed, `MalformedArtifact` for a damaged base.
     """
     if spec.kind == "gpt":
-        return GPT(spec, cls)
+        with torch.device("meta"):  # no weights are drawn
+            module = GPT(spec)
+        return Network(spec, cls, module.to_empty(device="cpu"))
     if spec.kind == "factory":
-        from .factory import factory_model
+        from .factory import factory_network
 
-        return factory_model(spec, cls)
-    from .hf import hf_model
+        return factory_network(spec, cls)
+    from .hf import hf_network
 
-    return hf_model(spec, cls, files)
+    return hf_network(spec, cls, files)
 
 
 def check(spec: ModelSpec) -> None:
-    """What `build` would say about a spec, without its weights: for who is about to stake money on it."""
+    """What `network` would say about a spec, without its weights: for who is about to stake money on it."""
     if spec.kind == "hf":
         from . import hf
 
@@ -50,21 +58,18 @@ def check(spec: ModelSpec) -> None:
         check_layout(spec, make(spec.factory, spec.arguments, seed=0).named_parameters())
 
 
-class FlatModel(ABC):
-    """`params` and `grad` are flat fp32 vectors on the class's device, `weights` named views of `params`."""
+class Network:
+    """A module that maps int64 tokens (batch, time) to logits (batch, time, vocab) and the final-norm output
+    (batch, time, width) that they come from. `SpecMismatch` where its trainable parameters (tied ones once,
+    in the order of `named_parameters`) are not those of the spec's layout."""
 
-    weights: dict[str, torch.Tensor]
-
-    def __init__(self, spec: ModelSpec, cls: DeterminismClass):
+    def __init__(self, spec: ModelSpec, cls: DeterminismClass, module: nn.Module):
+        check_layout(spec, module.named_parameters())
         self.spec, self.cls = spec, cls
-        self.params = torch.zeros(parameter_count(spec), device=cls.device)
-        self.grad = torch.zeros_like(self.params)
+        self.module = module.eval()  # no dropout
 
-    @abstractmethod
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (batch, time, vocab) for int64 tokens (batch, time), and the final-norm output (batch, time,
-        width) that they come from."""
-        ...
+        return self.module(tokens)
 
     def loss(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross entropy in nats per token over int64 windows (batch, time + 1), and the final-norm output."""
@@ -77,59 +82,102 @@ class FlatModel(ABC):
             return nullcontext()
         return torch.autocast(self.cls.device, dtype=torch.bfloat16)
 
+    def blocks(self) -> list[nn.Module]:
+        """The network's repeated part: the members of its largest `ModuleList`. Empty where it has none."""
 
-class GPT(FlatModel):
-    def __init__(self, spec: GptSpec, cls: DeterminismClass):
-        super().__init__(spec, cls)
-        self.width, self.layers, self.heads = spec.width, spec.layers, spec.heads
-        self.weights = {}
-        for name, shape, place in slices(spec):
-            weight = self.params[place].view(shape).requires_grad_()
-            weight.grad = self.grad[place].view(shape)  # backward accumulates in place
-            self.weights[name] = weight
+        def size(blocks: nn.ModuleList) -> int:
+            return sum(weight.numel() for weight in blocks.parameters())
 
-    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = self.hidden(tokens)
-        return self.logits(hidden), hidden
+        lists = [part for part in self.module.modules() if isinstance(part, nn.ModuleList)]
+        return list(max(lists, key=size, default=[]))
 
-    def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Final-norm output (batch, time, width) for int64 tokens (batch, time)."""
-        w, width = self.weights, self.width
-        x = F.embedding(tokens, w["wte.weight"]) + w["wpe.weight"][: tokens.shape[1]]
-        for i in range(self.layers):
-            block = f"h.{i}."
-            y = F.layer_norm(x, (width,), w[block + "ln_1.weight"])
-            x = x + self._attention(y, w[block + "attn.c_attn.weight"], w[block + "attn.c_proj.weight"])
-            y = F.layer_norm(x, (width,), w[block + "ln_2.weight"])
-            y = F.gelu(F.linear(y, w[block + "mlp.c_fc.weight"]))
-            x = x + F.linear(y, w[block + "mlp.c_proj.weight"])
-        return F.layer_norm(x, (width,), w["ln_f.weight"])
+    def compile(self) -> None:
+        """Has torch compile each block; all of the network where it has none.
 
-    def _attention(self, x: torch.Tensor, qkv: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        batch, time, width = x.shape
-        heads = self.heads
-        q, k, v = F.linear(x, qkv).view(batch, time, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return F.linear(y.transpose(1, 2).reshape(batch, time, width), out)
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return F.linear(hidden, self.weights["wte.weight"])
+        Each shape is compiled by itself: with dynamic shapes the arithmetic would depend on what the process
+        saw before.
+        """
+        torch._dynamo.config.recompile_limit = 64
+        for part in self.blocks() or [self.module]:
+            part.forward = torch.compile(part.forward, dynamic=False)
 
 
-class ModuleModel(FlatModel):
-    """An `nn.Module` whose trainable parameters (tied ones once, in the order of `named_parameters`) are
-    moved into the flat vector. `SpecMismatch` where they are not those of the spec's layout."""
+class FlatModel:
+    """A network whose weights lie in one vector: `params` and `grad` are flat fp32 vectors on the class's
+    device, `weights` named views of `params`."""
 
-    def __init__(self, spec: ModelSpec, cls: DeterminismClass, module: torch.nn.Module):
-        check_layout(spec, module.named_parameters())
-        super().__init__(spec, cls)
-        self.module = module.eval().to(cls.device)  # no dropout
-        own = dict(module.named_parameters())
-        self.weights = {}
+    def __init__(self, network: Network):
+        spec, device = network.spec, network.cls.device
+        self.network = network
+        self.params = torch.zeros(parameter_count(spec), device=device)
+        self.grad = torch.zeros_like(self.params)
+        self.weights: dict[str, torch.Tensor] = {}
+        own = dict(network.module.to(device).named_parameters())
         for name, shape, place in slices(spec):
             own[name].data = self.params[place].view(shape)
-            own[name].grad = self.grad[place].view(shape)
+            own[name].grad = self.grad[place].view(shape)  # backward accumulates in place
             self.weights[name] = own[name]
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and final-norm output; see `Network`."""
+        return self.network.forward(tokens)
+
+    def loss(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Network.loss`."""
+        return self.network.loss(windows)
+
+
+class GPT(nn.Module):
+    def __init__(self, spec: GptSpec):
+        super().__init__()
+        self.wte = nn.Embedding(spec.vocab, spec.width)
+        self.wpe = nn.Embedding(spec.context, spec.width)
+        self.h = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+        self.ln_f = nn.LayerNorm(spec.width, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
+        for block in self.h:
+            x = block(x)
+        hidden = self.ln_f(x)
+        return F.linear(hidden, self.wte.weight), hidden
+
+
+class Block(nn.Module):
+    def __init__(self, spec: GptSpec):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(spec.width, bias=False)
+        self.attn = Attention(spec)
+        self.ln_2 = nn.LayerNorm(spec.width, bias=False)
+        self.mlp = MLP(spec)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.attn(self.ln_1(x))
+        return x + self.mlp(self.ln_2(x))
+
+
+class Attention(nn.Module):
+    def __init__(self, spec: GptSpec):
+        super().__init__()
+        self.heads = spec.heads
+        self.c_attn = nn.Linear(spec.width, 3 * spec.width, bias=False)
+        self.c_proj = nn.Linear(spec.width, spec.width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, time, width = x.shape
+        q, k, v = self.c_attn(x).view(batch, time, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.c_proj(y.transpose(1, 2).reshape(batch, time, width))
+
+
+class MLP(nn.Module):
+    def __init__(self, spec: GptSpec):
+        super().__init__()
+        self.c_fc = nn.Linear(spec.width, 4 * spec.width, bias=False)
+        self.c_proj = nn.Linear(4 * spec.width, spec.width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x)))
 
 
 def trainable(

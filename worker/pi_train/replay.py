@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from pi_sdk.codec import ZERO, Trace, audit_segments, sha256
-from pi_sdk.errors import MalformedArtifact, PiError, StoreError
+from pi_sdk.errors import MalformedArtifact, PiError, RankFailed, StoreError
 from pi_sdk.types import Outcome, Reveal, RunSpec
 
 from .codecs import UpdateFile
 from .data import Batch, Corpus, batches
-from .inner import InnerLoop, learning_rate
+from .inner import inner_loop, learning_rate
 from .outer import Checkpoint
 from .proofs import build_proofs, check_proofs, parse_proofs
 from .slot import carried, compress, first_border, loss_bits, proven, working_class
@@ -92,7 +92,8 @@ def audit_slot(
 
     `checkpoint` is C_r; `seed` the round's audit seed; `update` the update file, None if it is not to be had.
     `fetch(sha256 hex, max bytes)` gets evidence and raises `StoreError` for what it cannot get: the slot is
-    WITHHELD. `data_root` as in `train_slot`. Raises `SpecMismatch` for the caller's own faults only.
+    WITHHELD. `data_root` as in `train_slot`. Raises `SpecMismatch` and `RankFailed` for the caller's own
+    faults only.
     """
     working_class(spec, class_id)
     began = time.monotonic()
@@ -248,12 +249,14 @@ class _Audit:
 
     def replay(self, trace: Trace, segment: int, steps: list[Batch], start: Border, end: Border) -> _Replayed:
         spec, length = self.spec, self.spec.trace.segment
-        loop = InnerLoop(spec, working_class(spec, self.class_id), start, self.corpus.files)
+        loop = inner_loop(spec, working_class(spec, self.class_id), start, self.corpus.files)
         losses, reasons, bitwise = [], [], True
         for i in range(segment * length, (segment + 1) * length):
             lr = learning_rate(spec, self.round * spec.inner.steps + i)
             try:
                 loss, hidden = loop.train_step(steps[i].tokens, lr)
+            except RankFailed:  # this machine's own trouble
+                raise
             except PiError as error:  # an honest worker stops before it commits to such a step
                 raise _Fault(
                     Outcome.MISMATCH, f"inner step {i} cannot be replayed: {error.message}"

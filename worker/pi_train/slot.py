@@ -14,10 +14,10 @@ from pi_sdk.errors import SpecMismatch
 from pi_sdk.types import DeterminismClass, RunSpec
 
 from .codecs import UpdateFile, encode_update
-from .data import Batch, Corpus, batches
+from .data import Batch, Corpus, ahead, batches
 from .determinism import pinned
 from .fixed import Q16_ONE, divide_q16, saturate, to_fixed, to_fp32
-from .inner import InnerLoop, learning_rate
+from .inner import inner_loop, learning_rate
 from .model import Files
 from .outer import Checkpoint
 from .proofs import build_proofs
@@ -129,7 +129,7 @@ class SlotRun:
         private = PrivateState.zeros(n) if state is None else PrivateState.from_bytes(state, spec)
         self.feedback = private.feedback
         self.checkpoint = checkpoint
-        self.loop = InnerLoop(spec, cls, first_border(spec, checkpoint, private, round_), files)
+        self.loop = inner_loop(spec, cls, first_border(spec, checkpoint, private, round_), files)
         self._copy = Border(*(np.empty(n, np.float32) for _ in range(3)), step=0)
         self._writer, self._written = ThreadPoolExecutor(1), list[Future[bytes]]()
         self.records: list[tuple[bytes, float, tuple[bytes, ...]]] = []
@@ -246,7 +246,7 @@ def train_slot(
         files=corpus.files,
     )
     root = data_root or checkpoint.root()
-    for batch in batches(spec, corpus, root, node=node, round_=round_, width=width):
+    for batch in ahead(batches(spec, corpus, root, node=node, round_=round_, width=width)):
         loss = run.step(batch)
         if progress:
             progress(len(run.records), loss)

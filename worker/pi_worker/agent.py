@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO
-from pi_sdk.errors import ChainError, ContractError, PiError, StoreError, WrongNetwork
+from pi_sdk.errors import ChainError, ContractError, PiError, RankFailed, StoreError, WrongNetwork
 from pi_sdk.eventlog import EventLog
 from pi_sdk.results import MemberInfo, PoolInfo
 from pi_sdk.rules import load_rules
@@ -217,9 +217,9 @@ class Agent:
                 backoff, said, refusals = POLL, "", 0
             except WrongNetwork:
                 raise
-            except (ChainError, StoreError, ContractError) as error:
+            except (ChainError, StoreError, ContractError, RankFailed) as error:
                 # A contract refuses what somebody else was faster with: the next look will show that.
-                refusals += isinstance(error, ContractError)
+                refusals += isinstance(error, ContractError | RankFailed)
                 if refusals == MAX_REFUSALS:
                     raise
                 if str(error) != said:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from pi_train.codecs import UpdateFile
 from pi_train.data import Batch, Corpus, batches, windows_at
-from pi_train.inner import learning_rate
+from pi_train.inner import InnerLoop, learning_rate
 from pi_train.slot import SlotResult, SlotRun
 
 from .trainer import SlotJob, train
@@ -33,6 +33,7 @@ class _Idle(SlotRun):
             return super().step(batch)
         if done % self.spec.trace.segment == 0:
             self._write_border()
+        assert isinstance(self.loop, InnerLoop), "only classes of one rank are cheated with"
         self.loop.step += 1
         sequences = max(1, self.spec.trace.proof_sequences)
         windows = torch.from_numpy(batch.tokens[:sequences].astype("int64")).to(self.loop.device)

@@ -23,6 +23,7 @@ from pi_sdk.types import DeterminismClass, Phase, PoolParams, RecordStatus, Reve
 from pi_train import determinism
 from pi_train.data import Corpus
 from pi_train.outer import Checkpoint
+from pi_train.throughput import utilisation
 
 from .evidence import EvidenceServer
 from .following import Following
@@ -141,9 +142,8 @@ class RoundWorker:
             if self._ahead.fits(round_, member.width, state, data_root):
                 if not self._ahead.done:
                     return None
-                result = self._ahead.result()
-                self._ahead = None
-                return self._keep(round_, root, member.width, result)
+                ahead, self._ahead = self._ahead, None
+                return self._keep(round_, root, member.width, ahead.result())
             self._drop_ahead()
         opened_at = self.chain.now()
         job = self._job(round_, checkpoint, member.width, state, data_root)
@@ -214,6 +214,8 @@ class RoundWorker:
             opened, round_, update=result.update, trace=result.trace, state=result.state
         )
         first, last = result.losses[0], result.losses[-1]
+        speed = result.tokens / result.seconds
+        mfu = utilisation(self.spec, self.cls, speed)
         self.events.write(
             "trained",
             round=round_,
@@ -221,8 +223,18 @@ class RoundWorker:
             tokens=result.tokens,
             loss_first=first,
             loss_last=last,
+            tokens_per_second=speed,
+            mfu=mfu,
         )
-        log.info("round %d: trained in %.1f s, loss %.3f to %.3f", round_, result.seconds, first, last)
+        log.info(
+            "round %d: trained in %.1f s, loss %.3f to %.3f; %.0f tokens/s, MFU %.1f %%",
+            round_,
+            result.seconds,
+            first,
+            last,
+            speed,
+            100 * mfu,
+        )
         return entry
 
     def _confirmed(self, round_: int, member: MemberInfo) -> Entry:

@@ -209,6 +209,16 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 )
 @click.option("--steps", type=click.IntRange(1, 100_000), help="H. [default: 20, or the method's]")
 @click.option("--batch", type=click.IntRange(1, 65536), default=16, show_default=True, help="Sequences.")
+@click.option(
+    "--micro-batch",
+    type=click.IntRange(0, 65536),
+    default=0,
+    help="Sequences per forward pass. [default: all at once]",
+)
+@click.option(
+    "--ranks", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share a model."
+)
+@click.option("--compile", is_flag=True, help="Through torch.compile.")
 @click.option("--lr", type=float, help="Of the inner optimiser. [default: 2e-3, or the method's]")
 @click.option(
     "--decay",
@@ -339,6 +349,9 @@ def _rules(
     workers: int,
     rounds: int,
     batch: int,
+    micro_batch: int,
+    ranks: int,
+    compile: bool,
     sequence: int,
     decay: float,
     guard: int,
@@ -370,6 +383,7 @@ def _rules(
                 optimizer=rules.optimizer,
                 steps=rules.steps,
                 batch=batch,
+                micro_batch=micro_batch,
                 sequence=sequence,
                 lr=rules.lr,
                 weight_decay=rules.weight_decay,
@@ -387,6 +401,7 @@ def _rules(
                 guard=guard,
             ),
             trace=trace,
+            classes=determinism.default_classes(ranks, compile),
             audit=AuditSpec(segments=min(AuditSpec().segments, rules.steps // trace.segment)),
         )
     except ValidationError as error:
