@@ -59,12 +59,12 @@ def test_a_worker_asks_store_mirror_and_announced_location_in_turn(run, dead: Ht
         reveal = Reveal.from_abi((bytes(32), root, *[bytes(32)] * 4, 0, 1))
         log = PoolLog(None, 1)  # type: ignore[arg-type]  # nothing here asks the chain
         log.closed[0] = Closed(root, file, 1)
-        log.revealed[0] = [Announced("0x", reveal, "00" * 32, ("ftp://x", liar.url))]
+        log.revealed[0] = [Announced(0, "0x", reveal, "00" * 32, ("ftp://x", liar.url))]
         checkpoints = Checkpoints(spec, log, MultiStore([dead], [mirror]), tmp_path / "f", lambda _: None)
         with pytest.raises(StoreError, match="cannot reach the store"):
             checkpoints.posted(1)
         assert liar.asked and (tmp_path / "f" / f"{file}.sparse").exists()  # for the next try
-        log.revealed[0] = [Announced("0x", reveal, "00" * 32, (honest.url,))]
+        log.revealed[0] = [Announced(0, "0x", reveal, "00" * 32, (honest.url,))]
         found = checkpoints.posted(1)
         assert found.to_bytes() == blobs[file] and found.root() == root
         assert not (tmp_path / "f").exists()
