@@ -68,6 +68,18 @@ contract RoundLedger is IRoundLedger {
         if (word.nextRound() == 0) _end(p, poolId);
     }
 
+    /// @inheritdoc IRoundLedger
+    function rollBack(uint256 poolId, uint256 toRound) external {
+        PoolState storage p = _pool(poolId);
+        require(msg.sender == p.creator, OnlyPoolCreator());
+        PoolWord word = p.word;
+        uint256 next = word.nextRound();
+        require(!word.has(PoolWordLib.ENDED), PoolHasEnded());
+        require(toRound < next && next < toRound + RING, UnknownRound(toRound));
+        p.word = word.rollingBack(toRound % RING);
+        emit RolledBack(poolId, next, toRound);
+    }
+
     // ---------------------------------------------------------------------------------------------- membership
 
     /// @inheritdoc IRoundLedger

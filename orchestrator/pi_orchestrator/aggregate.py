@@ -86,14 +86,14 @@ class Aggregator:
     def evidence_limit(self, pool_id: int) -> int | None:
         """Bytes that no honest evidence blob of a pool exceeds; None while its RunSpec was not needed yet.
 
-        A border holds three 4-byte arrays of the model's size, a private state up to four; a trace is counted
-        by its own shape.
+        A private state is as large as a border, or larger; a trace is counted by its own shape.
         """
         spec = self._specs.get(pool_id)
         if spec is None:
             return None
         trace = Trace.size(spec.inner.steps, spec.segments, spec.proofs_per_step)
-        return max(16 * spec.model.parameters, trace) + (1 << 20)
+        arrays = 4 if spec.outer.keeps_parameters else 3  # of a private state
+        return max(arrays * 4 * spec.model.parameters, trace) + (1 << 20)
 
     def forget(self) -> None:
         """Drops what is cached about pools: the chain went back."""
@@ -126,7 +126,8 @@ class Aggregator:
     def _stored(self, pool: Pool, number: int) -> Checkpoint | None:
         """C_number from its file, or None when that is absent or not what the chain says."""
         spec = self.spec(pool)
-        name = pool.rounds[number - 1].file[2:] if number else spec.genesis_file
+        first = _root(pool, number) == pool.genesis_root
+        name = spec.genesis_file if first else pool.rounds[number - 1].file[2:]
         if not name:  # the votes replaced what was posted, and named no file
             return None
         size = checkpoint_bytes(*spec.checkpoint_shape)

@@ -148,14 +148,14 @@ class Round:
     closed_at: int = 0
     poster: str = ""
     root: str = ""
-    """The result: as posted, or as the next round's votes have it."""
+    """The result: as posted, as the next round's votes have it, or what the pool's creator went back to."""
     file: str = ""
     """Of the result; empty where nobody named one, since the votes replaced what was posted."""
     excluded: Mapping[str, int] = field(default_factory=dict)
     """Reason by node: 1 unavailable, 2 malformed, 3 wrong norm, 4 another start root than the voted one."""
     overruled: bool = False
     punished: bool = False
-    """The bond behind the close was taken."""
+    """The bond behind the close was taken, or is out of reach."""
     disproved: frozenset[str] = frozenset()
     """Roots that a proof showed to be wrong."""
     missed: tuple[str, ...] = ()
@@ -186,6 +186,8 @@ class Pool:
     seats: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """(operator, node) by seat index, seats given up included."""
     convicted: frozenset[str] = frozenset()
+    rollbacks: Mapping[int, int] = field(default_factory=dict)
+    """Round -> the older one that it starts from again."""
     bonded: bool = False
     """Whether we may have a close bond locked."""
     ended_at: int = 0

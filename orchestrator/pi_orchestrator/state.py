@@ -156,6 +156,8 @@ def _fold_pool(pool: Pool, fact: Fact) -> Pool:
             return replace(pool, bonded=fact.name == "BondPosted")
         case "PoolEnded":
             return replace(pool, ended_at=fact.time)
+        case "RolledBack":
+            return replace(pool, rollbacks={**pool.rollbacks, args["round"]: args["to_round"]})
         case "CloseOverruled":
             return _fold_overruled(pool, args["round"], args["root"])
         case "CloseDisproved" if args["round"] != pool.next_round - 1:
@@ -163,6 +165,7 @@ def _fold_pool(pool: Pool, fact: Fact) -> Pool:
         case "RoundOpened":
             if args["round"] != pool.next_round:
                 return pool
+            pool = _fold_start(pool, args["start_root"])
             round_ = Round(
                 number=args["round"],
                 opened_at=fact.time,
@@ -180,6 +183,16 @@ def _fold_pool(pool: Pool, fact: Fact) -> Pool:
                 return pool
             round_ = folded
     return replace(pool, rounds={**pool.rounds, round_.number: round_})
+
+
+def _fold_start(pool: Pool, root: str) -> Pool:
+    """Where the creator has gone back, the last result is an older one again, and nobody answers for it."""
+    last, to = pool.current, pool.rollbacks.get(pool.next_round)
+    if last is None or to is None:
+        return pool
+    file = pool.rounds[to - 1].file if to else ""
+    gone_back = replace(last, root=root, file=file, punished=True)
+    return replace(pool, rounds={**pool.rounds, last.number: gone_back})
 
 
 def _fold_overruled(pool: Pool, number: int, root: str) -> Pool:

@@ -22,6 +22,7 @@ _BY_POOL = (
     "Convicted",
     "SeatTaken",
     "PoolEnded",
+    "RolledBack",
     "RoundOpened",
     "Committed",
     "CommitPhaseEnded",

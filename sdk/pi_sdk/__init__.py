@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MalformedArtifact,
         NotFound,
         PiError,
+        RankFailed,
         SpecMismatch,
         StoreError,
         ToolMissing,
@@ -71,8 +72,8 @@ _HOMES = {
     "accounts": "load_account node_key",
     "client": "Client",
     "errors": """BlobCorrupt BlobNotFound BlobTooLarge ChainError ConfigError ContractError InsufficientFunds
-        MalformedArtifact NotFound PiError SpecMismatch StoreError ToolMissing TransactionFailed UploadRefused
-        UsageError WrongNetwork""",
+        MalformedArtifact NotFound PiError RankFailed SpecMismatch StoreError ToolMissing TransactionFailed
+        UploadRefused UsageError WrongNetwork""",
     "eventlog": "EventLog read_events",
     "networks": """NETWORKS Deployment DeploymentRecord Network derived_key dev_key get_network
         local_deployment""",
@@ -115,6 +116,7 @@ __all__ = [  # noqa: F822 - loaded by __getattr__; tests/sdk/test_package.py com
     "PiError",
     "PoolInfo",
     "PoolParams",
+    "RankFailed",
     "Receipt",
     "RecordInfo",
     "RecordStatus",

@@ -170,6 +170,48 @@ def invite(
     click.echo(json.dumps({"invite": text, **values}) if as_json else text)
 
 
+@pool.command("rollback")
+@click.argument("pool_id", type=click.IntRange(min=1))
+@click.option("--to", "to_round", type=click.IntRange(min=0), required=True, help="A round of the last 15.")
+@network_options
+@account_options
+@json_option
+@verbose_option
+def rollback(
+    pool_id: int,
+    to_round: int,
+    network: str,
+    rpc_url: str | None,
+    account: str | None,
+    private_key: str | None,
+    as_json: bool,
+) -> None:
+    """Go back to the checkpoint that round --to started from, as the pool's creator: the next round that
+    opens starts from it again. The rounds since stay paid. With --json: {"pool_id", "round", "to", "tx"}.
+    """
+    from .client import Client
+
+    signer = chosen_account(account, private_key, network)
+    with Client(network, signer, rpc_url=rpc_url) as client:
+        found = client.pool(pool_id)
+        if found.creator != signer.address:
+            raise UsageError(f"only its creator {found.creator} can take pool {pool_id} back", "give its key")
+        if not max(0, found.next_round - 15) <= to_round < found.next_round:
+            known = f"rounds {max(0, found.next_round - 15)} to {found.next_round - 1}"
+            raise UsageError(
+                f"round {to_round} is not one to go back to",
+                f"choose one of {known}" if found.next_round else "",
+            )
+        receipt = client.roll_back(pool_id, to_round)
+    number = receipt.event("RolledBack").args["round"]
+    done = {"pool_id": pool_id, "round": number, "to": to_round, "tx": receipt.tx}
+    click.echo(
+        json.dumps(done)
+        if as_json
+        else f"pool {pool_id}: round {number} will start from what round {to_round} started from"
+    )
+
+
 @pool.command("list")
 @network_options
 @json_option

@@ -159,6 +159,11 @@ class PoolCalls(StakeCalls):
         """Takes a node out from the next round on; its operator or the node itself."""
         return self._write("RoundLedger", "leave", pool_id, checksum(node))
 
+    def roll_back(self, pool_id: int, to_round: int) -> Receipt:
+        """Has the next round start from what an older one, at most 15 before it, started from; the pool's
+        creator only. The rounds since are paid, and forgotten."""
+        return self._write("RoundLedger", "rollBack", pool_id, to_round)
+
     def eject(self, pool_id: int, node: str) -> Receipt:
         """Takes a node out from the next round on; the pool's creator only. What it has done stays paid."""
         return self._write("RoundLedger", "eject", pool_id, checksum(node))

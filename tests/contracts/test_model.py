@@ -72,7 +72,7 @@ def test_in_the_end_everything_is_paid_or_free(seed):
 def test_traces_reach_what_matters():
     """Else the comparison would say little."""
     done, refused, seen = Counter(), Counter(), Counter()
-    for seed in range(150):
+    for seed in range(300):
         world = World()
         for move in chance.trace(seed):
             (done if moves.play(world, move) else refused)[move.name] += 1

@@ -84,6 +84,10 @@ class RunAudit:
         self.spec, self.params = load_rules(self.client, self.pool_id, self.store)
         self.events = self.client.events(pool_id=self.pool_id)
         self.rounds, self.seats = self._read()
+        self.rolled_back = {
+            e.args["round"]: e.args["to_round"] for e in self.events if e.name == "RolledBack"
+        }
+        self.starts: dict[int, bytes] = {}
         roots = [e.args["genesis_root"] for e in self.events if e.name == "PoolCreated"]
         known = self._checkpoint(self.spec.genesis_file)
         if [known.root()] != roots:
@@ -165,8 +169,18 @@ class RunAudit:
             problem = f"{_hex(said)} on chain, {_hex(voted)} by the votes"
             yield self._finding(round_, "start-root vote", problem)
         root = said or posted
-        if before is not None and not said and before.closes[-1].args["root"] != posted:
-            yield self._finding(round_, "start root", "is not what the close of the round before posted")
+        back = self.rolled_back.get(round_.number)
+        if before is not None and not said:
+            expected = before.closes[-1].args["root"] if back is None else self.starts[back]
+            if expected != posted:
+                yield self._finding(round_, "start root", "is not what the close of the round before posted")
+        self.starts[round_.number] = root
+        if back is not None and not said:
+            try:
+                known = self._checkpoint(self._file_of(back))
+            except (StoreError, MalformedArtifact):
+                yield self._finding(round_, "checkpoint", "the one that the creator went back to is nowhere")
+                return None
         if known.root() == root:
             self.checked["starts"] += 1
             return known
@@ -179,6 +193,14 @@ class RunAudit:
         except (AssertionError, StoreError, MalformedArtifact):
             yield self._finding(round_, "checkpoint", "the one that the chain goes on from is nowhere")
             return None
+
+    def _file_of(self, number: int) -> str:
+        """The file of C_number as it was posted, through all that was gone back to."""
+        while number in self.rolled_back:
+            number = self.rolled_back[number]
+        if number == 0:
+            return self.spec.genesis_file
+        return self.rounds[number - 1].closes[-1].args["checkpoint_file"].hex()
 
     def _chain_data(self, round_: _Round, private: dict[str, bytes]) -> Iterator[Finding]:
         """Commitments, the accumulator, the chain of private states, the seed, the draws."""

@@ -20,7 +20,15 @@ PEER_DEADLINE = 30.0
 """Seconds that a store named by a peer may take for one update."""
 OVERLAP = 64
 """Blocks that are read again."""
-_EVENTS = ("RoundOpened", "Revealed", "Excluded", "RoundClosed", "CloseDisproved", "CloseOverruled")
+_EVENTS = (
+    "RoundOpened",
+    "Revealed",
+    "Excluded",
+    "RoundClosed",
+    "CloseDisproved",
+    "CloseOverruled",
+    "RolledBack",
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,13 @@ class PoolLog:
     """The latest close of each round; none while a disproved one waits for another."""
     overruled: dict[int, bytes] = field(default_factory=dict)
     """Round -> the root that the next round's votes put in the place of the posted one."""
+    rolled_back: dict[int, int] = field(default_factory=dict)
+    """Round -> the older one whose checkpoint it starts from again, as the pool's creator has decided."""
 
     def refresh(self) -> None:
         events = self.client.events(from_block=self.from_block, pool_id=self.pool_id, names=_EVENTS)
         self.opened, self.revealed, self.excluded, self.closed, self.overruled = {}, {}, {}, {}, {}
+        self.rolled_back = {}
         for event in events:
             args, round_ = event.args, event.args["round"]
             match event.name:
@@ -83,6 +94,8 @@ class PoolLog:
                     self.excluded.pop(round_, None)
                 case "CloseOverruled":
                     self.overruled[round_] = args["root"]
+                case "RolledBack":
+                    self.rolled_back[round_] = args["to_round"]
 
     def done(self, round_: int) -> None:
         """Nothing before the opening of the round before this one is needed any more."""
@@ -149,6 +162,8 @@ class Checkpoints:
         """
         if round_ == 0:
             return self.genesis()
+        if round_ in self.log.rolled_back and round_ - 1 not in self.log.overruled:
+            return self.posted(self.log.rolled_back[round_])
         if round_ - 1 not in self.log.closed:
             raise BlobNotFound(f"round {round_ - 1} has not been closed")
         closed = self.log.closed[round_ - 1]

@@ -130,13 +130,16 @@ class Following:
 
     def _basis(self, round_: int) -> bytes | None:
         """What C_round follows from: the reveals of the round before, in order, the root that they started
-        from, and whom the close left out. None where the chain no longer, or not yet, says so.
+        from, whom the close left out, and the round that the creator went back to. None where the chain no
+        longer, or not yet, says so.
         """
         info = self.chain.round(self.pool_id, round_ - 1) if round_ else None
         if info is None or not info.exists or round_ - 1 not in self.log.closed:
             return None
         out = sorted(bytes.fromhex(node[2:]) for node in self.log.excluded.get(round_ - 1, {}))
-        return sha256(b"".join([info.start_root, info.accumulator, *out]))
+        back = self.log.rolled_back.get(round_)
+        to = b"" if back is None else back.to_bytes(4)
+        return sha256(b"".join([info.start_root, info.accumulator, *out, to]))
 
     def _close(self, round_: int) -> None:
         """Recomputes C_{r+1} and compares it with what the chain says."""
@@ -144,6 +147,9 @@ class Following:
         self.punish_overruled()
         if round_ not in self.log.closed:
             raise ChainError(f"the close of round {round_} is not among the node's events yet")
+        if round_ + 1 in self.log.rolled_back:
+            self._go_back(round_ + 1)
+            return
         posted, basis = self.log.closed[round_].root, self._basis(round_ + 1)
         checkpoint = self._recomputed(round_)
         if checkpoint is None:
@@ -165,6 +171,18 @@ class Following:
                 posted.hex()[:16],
                 self.root.hex()[:16],
             )
+
+    def _go_back(self, round_: int) -> None:
+        """C_round is an older checkpoint again."""
+        self.log.from_block = 0
+        self.log.refresh()
+        to, basis = self.log.rolled_back[round_], self._basis(round_)
+        checkpoint = self.checkpoints.posted(round_)
+        if basis is not None:
+            self.journal.keep_checkpoint(round_, basis, checkpoint.to_bytes())
+        self._go_on(round_, checkpoint, basis)
+        self.events.write("rolled_back", round=round_, to=to, root=self.root)
+        log.warning("round %d: the creator has gone back to what round %d started from", round_, to)
 
     def _recomputed(self, round_: int) -> Checkpoint | None:
         """C_{r+1}; None where the posted one must do, since this node's C_r is not the round's, or an update

@@ -132,7 +132,9 @@ class RoundWorker:
             if entry.state_in in (ZERO.hex(), member.state_out.hex()):
                 return entry
         state = self.journal.state(member.state_out)
-        if state is None and member.state_out != ZERO:
+        if round_ in self.following.log.rolled_back:
+            state = None  # it comes from what was given up
+        elif state is None and member.state_out != ZERO:
             log.warning(
                 "the private state of the last reveal is not in %s: starting from zeros", self.journal.root
             )

@@ -166,6 +166,8 @@ interface IRoundLedger {
 
     event PoolAdded(uint256 indexed poolId, address indexed creator, bytes32 genesisRoot);
     event PoolEnded(uint256 indexed poolId);
+    /// `round` is to start from what `toRound` started from.
+    event RolledBack(uint256 indexed poolId, uint256 indexed round, uint256 toRound);
     event Joined(
         uint256 indexed poolId, address indexed node, address indexed operator, uint16 width, uint32 activeFrom
     );
@@ -212,6 +214,10 @@ interface IRoundLedger {
     function addPool(uint256 poolId, address creator, bytes32 genesisRoot, RoundTerms calldata terms) external;
     /// @notice The creator ends a pool early: the next round is the confirm-only one. Between rounds.
     function endPool(uint256 poolId) external;
+
+    /// @notice The creator has the next round start from what an older one, at most 15 before it, started from: the rounds
+    /// since are paid, and forgotten. The last call before the next round opens holds.
+    function rollBack(uint256 poolId, uint256 toRound) external;
 
     // ---------------------------------------------------------------------------------------------- membership
 

@@ -94,6 +94,13 @@ library ResultLib {
         self.word = word.nextRound() == self.terms.rounds ? word.with(PoolWordLib.LAST) : word;
     }
 
+    /// @dev Goes back to what an older round started from, as `next` opens. The last result is nobody's any more: it can
+    /// neither be disproved nor cost its poster the bond.
+    function rollBack(PoolState storage self, uint256 next, uint256 place) internal {
+        self.checkpointRoot = self.roundAt(place).startRoot;
+        self.roundAt(next - 1).punished = true;
+    }
+
     /// @dev Until when a close can be disproved, unix seconds: its next round's votes first, then time for a proof. 0 before
     /// the close.
     function disprovableUntil(PoolState storage self, uint256 round) internal view returns (uint256) {

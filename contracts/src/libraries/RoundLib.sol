@@ -39,6 +39,7 @@ library RoundLib {
         round = word.nextRound();
         commitDeadline = block.timestamp + trainWindow;
         self.word = word.opened(seats, liveSeats, commitDeadline, commitDeadline + self.terms.revealWindow);
+        if (word.has(PoolWordLib.ROLLS_BACK)) self.rollBack(round, word.rollbackPlace());
         self.roundAt(round).startRoot = self.checkpointRoot;
     }
 

@@ -11,6 +11,7 @@ pragma solidity 0.8.30;
 ///     1 overruled: a close of this pool was overruled at least once
 ///     1 last: the next round that opens, or the running one, is the confirm-only round
 ///     1 reopened: the running round was closed before, by a close that was disproved
+///     1 rolls back: the next round starts where an older one did | 4 that one's place in the ring
 type PoolWord is uint256;
 
 using PoolWordLib for PoolWord global;
@@ -36,6 +37,8 @@ library PoolWordLib {
     uint256 internal constant OVERRULED = 1 << 236;
     uint256 internal constant LAST = 1 << 237;
     uint256 internal constant REOPENED = 1 << 238;
+    uint256 internal constant ROLLS_BACK = 1 << 239;
+    uint256 private constant TARGET = 240;
 
     /// @dev The fields of the next round's membership and the flags that outlive a round.
     uint256 private constant OUTLIVES = ((1 << 56) - 1) | ENDED | OVERRULED | LAST;
@@ -97,6 +100,16 @@ library PoolWordLib {
     function withTime(PoolWord self, uint256 field, uint256 value) internal pure returns (PoolWord) {
         uint256 cleared = PoolWord.unwrap(self) & ~(uint256(type(uint40).max) << field);
         return PoolWord.wrap(cleared | (value << field));
+    }
+
+    /// @dev The next round starts where the one at this place of the ring did.
+    function rollingBack(PoolWord self, uint256 place) internal pure returns (PoolWord) {
+        uint256 cleared = PoolWord.unwrap(self) & ~(uint256(0xf) << TARGET);
+        return PoolWord.wrap(cleared | ROLLS_BACK | place << TARGET);
+    }
+
+    function rollbackPlace(PoolWord self) internal pure returns (uint256) {
+        return (PoolWord.unwrap(self) >> TARGET) & 0xf;
     }
 
     /// @dev The word of a round that opens now: the members are expected, everything else starts at zero.

@@ -74,6 +74,8 @@ abstract contract Ghosts is Base {
     mapping(uint256 poolId => mapping(uint256 nonce => bool)) public inviteUsed;
     mapping(uint256 poolId => mapping(uint256 nonce => address)) public invited;
     mapping(uint256 poolId => mapping(uint256 round => mapping(uint256 closing => bool))) public closePunished;
+    /// Pool -> the round that the next one goes back to, plus one.
+    mapping(uint256 poolId => uint256) private _rollback;
     mapping(uint256 poolId => mapping(uint256 round => uint256)) public closings;
 
     function book(uint256 i) external view returns (PoolBook memory) {
@@ -228,7 +230,11 @@ abstract contract Ghosts is Base {
         uint256 poolId = uint256(t[1]);
         uint256 round = t.length > 2 ? uint256(t[2]) : 0;
         PoolBook storage b = _books[poolId];
-        if (e == IRoundLedger.RoundOpened.selector) {
+        if (e == IRoundLedger.RolledBack.selector) {
+            _rollback[poolId] = abi.decode(data, (uint256)) + 1;
+        } else if (e == IRoundLedger.RoundOpened.selector) {
+            (bytes32 startRoot,,) = abi.decode(data, (bytes32, uint64, uint32));
+            _bookStart(poolId, round, startRoot);
             if (ledger.pool(poolId).last) return;
             b.openSlots += b.maxSlots;
             b.fees += b.feeBudget;
@@ -248,6 +254,15 @@ abstract contract Ghosts is Base {
             require(!closePunished[poolId][round][closing], Violated(10, "a close punished twice"));
             closePunished[poolId][round][closing] = true;
         }
+    }
+
+    /// @dev A rollback takes effect once; then the last close is out of reach.
+    function _bookStart(uint256 poolId, uint256 round, bytes32 startRoot) private {
+        uint256 to = _rollback[poolId];
+        if (to == 0) return;
+        _rollback[poolId] = 0;
+        require(startRoot == ledger.round(poolId, to - 1).startRoot, Violated(14, "not what was gone back to"));
+        closePunished[poolId][round - 1][closings[poolId][round - 1]] = true;
     }
 
     function _bookCourt(bytes32[] memory t, bytes memory data) private {

@@ -484,6 +484,12 @@ contract Handler is Ghosts {
         }
     }
 
+    function rollBack(uint256 which, uint256 x) external {
+        uint256 next = ledger.pool(_pool(which)).nextRound;
+        bytes memory data = abi.encodeCall(IRoundLedger.rollBack, (_pool(which), x % (next + 1)));
+        _try(CREATOR, address(ledger), data, 0);
+    }
+
     // ---------------------------------------------------------------------------------------------- close bonds, proofs
 
     function _poster(uint256 who) private pure returns (address) {

@@ -87,14 +87,15 @@ contract InvariantsTest is Base, System {
             Handler.releaseSeat.selector,
             Handler.captureSeed.selector
         ];
-        bytes4[7] memory twice = [
+        bytes4[8] memory twice = [
             Handler.reportVerdict.selector,
             Handler.releaseVerdictReserve.selector,
             Handler.appeal.selector,
             Handler.appeal.selector,
             Handler.reportAbsence.selector,
             Handler.reportJuror.selector,
-            Handler.reportVerdict.selector
+            Handler.reportVerdict.selector,
+            Handler.rollBack.selector
         ];
         bytes4[4] memory often =
             [Handler.advance.selector, Handler.playRound.selector, Handler.judgeRound.selector, Handler.vote.selector];
@@ -482,7 +483,7 @@ contract InvariantsTest is Base, System {
 
     error Never(bytes4 selector);
 
-    function must() public pure returns (bytes4[40] memory) {
+    function must() public pure returns (bytes4[41] memory) {
         return [
             IStakeManager.stake.selector,
             IStakeManager.requestUnbond.selector,
@@ -500,6 +501,7 @@ contract InvariantsTest is Base, System {
             IRoundLedger.releaseLock.selector,
             IRoundLedger.settle.selector,
             IRoundLedger.reportMiss.selector,
+            IRoundLedger.rollBack.selector,
             IRoundLedger.openRound.selector,
             IRoundLedger.commit.selector,
             IRoundLedger.reveal.selector,
@@ -536,7 +538,7 @@ contract InvariantsTest is Base, System {
     }
 
     function reached() external view {
-        bytes4[40] memory moves = must();
+        bytes4[41] memory moves = must();
         for (uint256 i; i < moves.length; ++i) {
             require(handler.done(moves[i]) != 0, Never(moves[i]));
         }

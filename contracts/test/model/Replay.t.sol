@@ -56,6 +56,7 @@ contract ReplayTest is Base {
         Settle,
         ReportMiss,
         EndPool,
+        RollBack,
         OpenRound,
         Commit,
         Reveal,
@@ -230,6 +231,7 @@ contract ReplayTest is Base {
 
     function _roundCall(Op op, uint256[] memory a) private view returns (bytes memory) {
         if (op == Op.EndPool) return abi.encodeCall(ledger.endPool, (a[1]));
+        if (op == Op.RollBack) return abi.encodeCall(ledger.rollBack, (a[1], a[2]));
         if (op == Op.OpenRound) return abi.encodeCall(ledger.openRound, (a[1], uint32(a[2])));
         if (op == Op.Commit) {
             bytes32 hash = Hashes.commitment(address(ledger), a[1], a[3], _actors[a[2]], _opening(a, 4));

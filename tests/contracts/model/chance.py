@@ -237,6 +237,7 @@ class Chance:
             "settle": [who, pool, node],
             "report_miss": [who, pool, number, node],
             "end_pool": [who, pool],
+            "roll_back": [self._one([who, CREATOR]), pool, number],
             "open_round": [self._one([who, ORCHESTRATOR]), pool, self._up_to(90)],
             "commit": [node, pool, self._node(), number, salt, GENESIS, *[self._up_to(2) for _ in range(5)]],
             "reveal": [node, pool, salt, GENESIS, *[self._up_to(2) for _ in range(5)]],
@@ -328,6 +329,9 @@ class Chance:
             return Move("disprove", [PROOFS, p.id, number, self._one([NOBODY, STRANGER]), 1000, *out])
         if self._often(0.006):
             return Move("end_pool", [CREATOR, p.id])
+        if p.rounds and self._often(0.02):
+            back = min(p.next, 1 + self._up_to(RING + 1))
+            return Move("roll_back", [CREATOR, p.id, p.next - back])
         if p.slots() < p.params.min_slots and not p.last:
             return self._join(p)
         if self.world.court.live_seats(p.id) < p.params.min_seats:

@@ -35,6 +35,7 @@ MOVES = (
     "settle",
     "report_miss",
     "end_pool",
+    "roll_back",
     "open_round",
     "commit",
     "reveal",

@@ -163,6 +163,7 @@ class Pool:
         self.last = False
         self.ended = False
         self.last_closed: dict[int, int] = {}
+        self.rolls_back_to: int | None = None
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -339,6 +340,12 @@ class Pool:
         self.last = True
         self.ended = not self.rounds
 
+    def roll_back(self, who: int, to: int) -> None:
+        require(who == self.creator, "creator")
+        require(not self.ended, "ended")
+        require(to < self.next < to + RING, "round")
+        self.rolls_back_to = to
+
     def _require_turn(self, who: int, since: int) -> None:
         mine = who == self.params.orchestrator
         require(mine or self.now >= since + self.params.grace_window, "too early")
@@ -371,6 +378,10 @@ class Pool:
 
     def _open(self, window: int, expected: int, seats: int, live_seats: int) -> None:
         deadline = self.now + window
+        if self.rolls_back_to is not None:
+            self.root = self.rounds[self.rolls_back_to].start_root
+            self.running.punished = True
+            self.rolls_back_to = None
         r = Round(self.root, deadline, deadline + self.params.reveal_window, expected, seats, live_seats)
         self.rounds.append(r)
 

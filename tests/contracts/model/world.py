@@ -153,6 +153,9 @@ class World:
     def end_pool(self, who: int, pool: int) -> None:
         self.pool(pool).end(who)
 
+    def roll_back(self, who: int, pool: int, to: int) -> None:
+        self.pool(pool).roll_back(who, to)
+
     def open_round(self, who: int, pool: int, window: int) -> None:
         self.pool(pool).open_round(who, window)
 
