@@ -42,6 +42,7 @@ REASONS = {
     ("reentrancy-no-eth", "Court.revealVerdicts"): OWN_MODULES,
     ("unused-return", "Rewards.fund"): "Called because it reverts for an unknown pool.",
     ("unused-return", "RoundLedger.openRound"): "The court has told the rewards what it released.",
+    ("unused-return", "FraudProofs._hasWrongSum"): "A norm is of all chunks: where they begin does not matter.",
 }
 
 
