@@ -42,7 +42,10 @@ REASONS = {
     ("reentrancy-no-eth", "Court.revealVerdicts"): OWN_MODULES,
     ("unused-return", "Rewards.fund"): "Called because it reverts for an unknown pool.",
     ("unused-return", "RoundLedger.openRound"): "The court has told the rewards what it released.",
-    ("unused-return", "FraudProofs._hasWrongSum"): "A norm is of all chunks: where they begin does not matter.",
+    ("unused-return", "FraudProofs._hasWrongSum"): "A norm is of all chunks, wherever they begin.",
+    ("divide-before-multiply", "DctLib.inverse"): "Binomials: each division leaves no rest.",
+    ("divide-before-multiply", "OuterLib.fragmentSize"): "A fragment is a whole number of units.",
+    ("divide-before-multiply", "OuterLib.guarded"): "The rule is in integers, divisions that round included.",
 }
 
 
