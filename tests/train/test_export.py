@@ -121,7 +121,7 @@ def test_a_bf16_base_is_kept_as_it_is(llama: TinyRun, tmp_path: Path):
     assert next(base.parameters()).dtype == torch.bfloat16
     assert torch.equal(logits(base), logits(theirs(tmp_path / "half")))
     loaded: Any = load_model(run.spec, run.genesis, run.corpus.files)
-    assert {p.dtype for p in loaded.module.parameters()} == {torch.float32}
+    assert {p.dtype for p in loaded.network.module.parameters()} == {torch.float32}
 
 
 def test_export_and_evaluation_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
