@@ -50,14 +50,6 @@ def _told(section: list | dict | None) -> str:
 # --- sections -----------------------------------------------------------------------------------------------
 
 
-def _loss(rows: list[dict]) -> list[dict]:
-    return rows
-
-
-def _side_by_side(rows: list[dict]) -> list[dict]:
-    return rows
-
-
 def _utilisation(rows: list[dict]) -> list[dict]:
     return [
         {
@@ -75,25 +67,13 @@ def _utilisation(rows: list[dict]) -> list[dict]:
     ]
 
 
-def _outer_step(rows: list[dict]) -> list[dict]:
-    return rows
-
-
-def _overhead(rows: list[dict]) -> dict:
-    return {"parts": rows}
-
-
-def _churn(rows: list[dict]) -> dict:
-    return rows[0]
-
-
 _SECTIONS = {
-    "loss": _loss,
-    "side_by_side": _side_by_side,
+    "loss": list,
+    "side_by_side": list,
     "utilisation": _utilisation,
-    "outer_step": _outer_step,
-    "overhead": _overhead,
-    "churn": _churn,
+    "outer_step": list,
+    "overhead": lambda rows: {"parts": rows},
+    "churn": lambda rows: rows[0],
 }
 
 

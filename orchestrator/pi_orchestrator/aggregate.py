@@ -106,7 +106,9 @@ class Aggregator:
         """C_number, whose root is the chain's. `StoreError` when neither it nor what it follows from is to
         be had.
         """
-        root = _root(pool, number)
+        root, back = _root(pool, number), pool.rollbacks.get(number)
+        if back is not None and root == _root(pool, back):
+            return self.checkpoint(pool, back)
         cached, of, checkpoint = self._latest.get(pool.id, (-1, "", None))
         if checkpoint is not None and (cached, of) == (number, root):
             return checkpoint
@@ -126,8 +128,7 @@ class Aggregator:
     def _stored(self, pool: Pool, number: int) -> Checkpoint | None:
         """C_number from its file, or None when that is absent or not what the chain says."""
         spec = self.spec(pool)
-        first = _root(pool, number) == pool.genesis_root
-        name = spec.genesis_file if first else pool.rounds[number - 1].file[2:]
+        name = pool.rounds[number - 1].file[2:] if number else spec.genesis_file
         if not name:  # the votes replaced what was posted, and named no file
             return None
         size = checkpoint_bytes(*spec.checkpoint_shape)

@@ -283,7 +283,6 @@ class OuterSpec(Model):
     delay: int = Field(default=0, ge=0, le=1)
     """Rounds that a fragment's return waits. 1: the exchange of one round may take as long as the training of
     the next one, whose data follow from the checkpoint before C_r."""
-
     guard: int = Field(default=0, ge=0, le=64)
     """Deviations above which the median norm of a round's updates has the round skipped
     (`pi_train/outer.py`); 0: no round is."""

@@ -52,12 +52,6 @@ class Replayer:
         self.checkpoints.move_to_end(file)
         return self.checkpoints[file]
 
-    @property
-    def parameters(self) -> int:
-        from pi_train.layout import parameter_count
-
-        return parameter_count(self.spec.model)
-
     def audit(self, request: dict) -> dict:
         """Judges one slot. Request: folder, checkpoint, root (of C_r); data_root; evidence (folder), update
         (sha256); node, round, reveal, seed, validator.

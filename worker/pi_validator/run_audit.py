@@ -88,6 +88,7 @@ class RunAudit:
             e.args["round"]: e.args["to_round"] for e in self.events if e.name == "RolledBack"
         }
         self.starts: dict[int, bytes] = {}
+        self.gone_back_to: dict[int, Checkpoint] = {}
         roots = [e.args["genesis_root"] for e in self.events if e.name == "PoolCreated"]
         known = self._checkpoint(self.spec.genesis_file)
         if [known.root()] != roots:
@@ -98,6 +99,8 @@ class RunAudit:
             start = yield from self._start(round_, known)
             if start is None:
                 return
+            if number in self.rolled_back.values():
+                self.gone_back_to[number] = start
             yield from self._chain_data(round_, private)
             known = yield from self._result(round_, start)
         self.result = known
@@ -176,11 +179,7 @@ class RunAudit:
                 yield self._finding(round_, "start root", "is not what the close of the round before posted")
         self.starts[round_.number] = root
         if back is not None and not said:
-            try:
-                known = self._checkpoint(self._file_of(back))
-            except (StoreError, MalformedArtifact):
-                yield self._finding(round_, "checkpoint", "the one that the creator went back to is nowhere")
-                return None
+            known = self.gone_back_to[back]
         if known.root() == root:
             self.checked["starts"] += 1
             return known
@@ -193,14 +192,6 @@ class RunAudit:
         except (AssertionError, StoreError, MalformedArtifact):
             yield self._finding(round_, "checkpoint", "the one that the chain goes on from is nowhere")
             return None
-
-    def _file_of(self, number: int) -> str:
-        """The file of C_number as it was posted, through all that was gone back to."""
-        while number in self.rolled_back:
-            number = self.rolled_back[number]
-        if number == 0:
-            return self.spec.genesis_file
-        return self.rounds[number - 1].closes[-1].args["checkpoint_file"].hex()
 
     def _chain_data(self, round_: _Round, private: dict[str, bytes]) -> Iterator[Finding]:
         """Commitments, the accumulator, the chain of private states, the seed, the draws."""
