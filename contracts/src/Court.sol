@@ -108,6 +108,13 @@ contract Court is ICourt {
         _unlock(operator, id, _lockOf(operator, id));
     }
 
+    /// @inheritdoc ICourt
+    function watch(uint256 poolId, address node) external {
+        uint256 round = _pool(poolId).nextRound;
+        _pools[poolId].seats.watch(msg.sender, node, round);
+        emit Watched(poolId, round, node, msg.sender);
+    }
+
     // ---------------------------------------------------------------------------------------------- verdicts
 
     /// @inheritdoc ICourt
@@ -313,11 +320,6 @@ contract Court is ICourt {
     }
 
     /// @inheritdoc ICourt
-    function isAudited(uint256 poolId, uint256 round, address node) external view returns (bool) {
-        return _operatorOfAudited(poolId, round, node) != address(0);
-    }
-
-    /// @inheritdoc ICourt
     function auditorsOf(uint256 poolId, uint256 round, address node) external view returns (address[] memory) {
         return _pools[poolId].seats.nodesOf(_drawnPlaces(poolId, round, node));
     }
@@ -363,12 +365,12 @@ contract Court is ICourt {
 
     /// @inheritdoc ICourt
     function seatLockId(uint256 poolId, address node) public pure returns (bytes32) {
-        return keccak256(abi.encode("pi-protocol/seat-lock", poolId, node));
+        return Hashes.lockId("pi-protocol/seat-lock", poolId, uint160(node));
     }
 
     /// @inheritdoc ICourt
     function appealLockId(uint256 caseId, uint256 level) public pure returns (bytes32) {
-        return keccak256(abi.encode("pi-protocol/appeal-lock", caseId, level));
+        return Hashes.lockId("pi-protocol/appeal-lock", caseId, level);
     }
 
     // ---------------------------------------------------------------------------------------------- internal: others
@@ -469,27 +471,25 @@ contract Court is ICourt {
         return word.set(AuditWordLib.REVEAL_DEADLINE, deadline + p.terms.verdictRevealWindow);
     }
 
-    /// @dev Whose slot an audited one is; zero when it is not audited. An exclusion may come before or after the draw,
-    /// so it does not matter; a late reveal is never audited.
-    function _operatorOfAudited(uint256 poolId, uint256 round, address node) private view returns (address) {
-        PoolState storage p = _pools[poolId];
-        VerdictLib.Audit storage audit = p.audits.at(round);
-        if (!audit.word.has(AuditWordLib.SEEDED)) return address(0);
-        (address operator, uint256 activeFrom) = ledger.slotOf(poolId, round, node);
-        if (round < activeFrom + p.terms.probation) return operator;
-        return Hashes.auditDraw(audit.seed, node) < p.terms.auditRate ? operator : address(0);
-    }
-
-    /// @dev The validators drawn for a slot: of the live seats, none of the worker's own operator.
+    /// @dev The validators drawn for a slot: of the live seats, none of the worker's own operator. An exclusion may come
+    /// before or after the draw, so it does not matter; a late reveal is never audited.
     function _drawnPlaces(uint256 poolId, uint256 round, address node) private view returns (uint256) {
-        address operator = _operatorOfAudited(poolId, round, node);
-        if (operator == address(0)) return 0;
         PoolState storage p = _pools[poolId];
         VerdictLib.Audit storage audit = p.audits.at(round);
+        AuditWord word = audit.word;
+        if (!word.has(AuditWordLib.SEEDED)) return 0;
+        (address operator, uint256 activeFrom) = ledger.slotOf(poolId, round, node);
+        if (operator == address(0)) return 0;
+        bytes32 seed = audit.seed;
+        if (!p.seats.isWatched(node, round)) {
+            // A node that has left and come back may have slots from before.
+            uint256 age = round < activeFrom ? 0 : round - activeFrom;
+            if (Hashes.auditDraw(seed, node) >= VerdictLib.auditRate(p.terms, age)) return 0;
+        }
         SeatLib.Draw memory draw = SeatLib.Draw({
-            round: round, n: audit.word.get(AuditWordLib.SEATS), notThis: operator, norThis: operator, taken: 0
+            round: round, n: word.get(AuditWordLib.SEATS), notThis: operator, norThis: operator, taken: 0
         });
-        p.seats.drawAuditors(draw, audit.seed, node, p.terms.auditors);
+        p.seats.drawAuditors(draw, seed, node, p.terms.auditors);
         return draw.taken;
     }
 

@@ -5,6 +5,7 @@ import {ICourt} from "./interfaces/ICourt.sol";
 import {IRewards} from "./interfaces/IRewards.sol";
 import {IRoundLedger, Reveal, RoundTerms} from "./interfaces/IRoundLedger.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {Hashes} from "./libraries/Hashes.sol";
 import {MemberLib} from "./libraries/MemberLib.sol";
 import {MemberState, PoolLib, PoolState, RING as RING_, RoundState} from "./libraries/PoolLib.sol";
 import {ResultLib} from "./libraries/ResultLib.sol";
@@ -465,12 +466,12 @@ contract RoundLedger is IRoundLedger {
 
     /// @inheritdoc IRoundLedger
     function lockId(uint256 poolId, address node) public pure returns (bytes32) {
-        return keccak256(abi.encode("pi-protocol/node-lock", poolId, node));
+        return Hashes.lockId("pi-protocol/node-lock", poolId, uint160(node));
     }
 
     /// @inheritdoc IRoundLedger
     function bondId(uint256 poolId, address poster) public pure returns (bytes32) {
-        return keccak256(abi.encode("pi-protocol/close-bond", poolId, poster));
+        return Hashes.lockId("pi-protocol/close-bond", poolId, uint160(poster));
     }
 
     // ---------------------------------------------------------------------------------------------- internal

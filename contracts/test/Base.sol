@@ -279,6 +279,10 @@ abstract contract Base {
         index = court.takeSeat(poolId, p.node);
     }
 
+    function isAudited(uint256 poolId, uint256 round, address node) internal view returns (bool) {
+        return court.auditorsOf(poolId, round, node).length != 0;
+    }
+
     // ---------------------------------------------------------------------------------------------- rounds
 
     function open(uint256 poolId) internal {

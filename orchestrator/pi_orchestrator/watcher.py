@@ -21,6 +21,7 @@ _BY_POOL = (
     "Left",
     "Convicted",
     "SeatTaken",
+    "Watched",
     "PoolEnded",
     "RolledBack",
     "RoundOpened",

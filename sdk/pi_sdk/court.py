@@ -56,9 +56,14 @@ class CourtCalls(Calls):
         """Whether no further verdict or case can arise about a round."""
         return self._read("Court", "isFinal", pool_id, round)
 
+    def watch(self, pool_id: int, node: str) -> Receipt:
+        """Has a node's slot of the next round to open audited for certain. Once per round and seat;
+        `AlreadyDone` also where another seat did."""
+        return self._write("Court", "watch", pool_id, checksum(node))
+
     def is_audited(self, pool_id: int, round: int, node: str) -> bool:
         """Whether the round's seed has drawn this node's slot. Needs the captured seed."""
-        return self._read("Court", "isAudited", pool_id, round, checksum(node))
+        return bool(self.auditors_of(pool_id, round, node))
 
     def auditors_of(self, pool_id: int, round: int, node: str) -> list[str]:
         """Nodes of the validators drawn for a slot; empty when it is not audited."""

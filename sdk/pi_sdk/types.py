@@ -483,7 +483,7 @@ class PoolParams(Model):
     verdict_reveal_window: Window = 20
     slash_false_accusation: Money = 50 * TOKEN
     slash_absence: Money = TOKEN
-    audit_rate: int = Field(default=3000, ge=0, le=10_000)
+    audit_rate: int = Field(default=1000, ge=1, le=10_000)
     probation: int = Field(default=2, ge=0, lt=1 << 16)
     verdict_budget: int = Field(default=64, ge=0, lt=1 << 16)
     auditors: int = Field(default=2, ge=1, le=4)
@@ -511,6 +511,12 @@ class PoolParams(Model):
     def reserve_per_round(self) -> int:
         """Token wei that opening a training round sets aside."""
         return self.price_per_slot * self.max_slots + self.verdict_fee * self.verdict_budget
+
+    def audit_chance(self, age: int) -> int:
+        """Basis points of a slot's probability to be audited in the `age`-th round of its node's membership,
+        0 first. `Client.watch` makes it certain."""
+        halved = 10_000 >> age // self.probation if self.probation else 0
+        return max(halved, self.audit_rate)
 
     def case_seconds(self) -> int:
         """How long a case can take at most, from its opening on: three juries and two times for an appeal."""

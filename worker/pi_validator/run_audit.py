@@ -66,6 +66,8 @@ class _Round:
     """Operator and first round of each node, when the round opened."""
     places: int = 0
     """Seats, left ones included, when it opened."""
+    watched: set[str] = field(default_factory=set)
+    """Nodes that validators had audited for certain."""
 
 
 class RunAudit:
@@ -113,6 +115,7 @@ class RunAudit:
         rounds: dict[int, _Round] = {}
         members: dict[str, tuple[str, int]] = {}
         seats: dict[int, list[list]] = defaultdict(list)
+        watched: dict[int, set[str]] = defaultdict(set)
         for event in self.events:
             args, name = event.args, event.name
             if name == "Joined":
@@ -121,9 +124,12 @@ class RunAudit:
                 seats[args["seat"]].append([args["operator"], args["node"], args["active_from"], 0])
             elif name == "SeatLeft":
                 seats[args["seat"]][-1][3] = args["left_at"]
+            elif name == "Watched":  # before the round opens
+                watched[args["round"]].add(args["node"])
             elif name == "RoundOpened":
                 round_ = _Round(args["round"], args["start_root"])
                 round_.members, round_.places = dict(members), len(seats)
+                round_.watched = watched[round_.number]
                 rounds[round_.number] = round_
             elif args.get("round") in rounds:
                 self._note(rounds[args["round"]], event, args["round"] + 1 in rounds)
@@ -233,9 +239,9 @@ class RunAudit:
         if node not in round_.members:
             return []
         operator, since = round_.members[node]
-        if round_.number >= since + self.params.probation:
-            if audit_draw(round_.seed, node) >= self.params.audit_rate:
-                return []
+        chance = self.params.audit_chance(max(0, round_.number - since))
+        if node not in round_.watched and audit_draw(round_.seed, node) >= chance:
+            return []
         n, taken = round_.places, []
         left = {}
         for place in range(n):

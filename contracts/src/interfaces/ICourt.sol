@@ -110,6 +110,8 @@ interface ICourt {
     );
     event SeatLeft(uint256 indexed poolId, uint256 indexed seat, uint32 leftAt);
     event SeatReleased(uint256 indexed poolId, uint256 indexed seat);
+    /// A validator has a node's slot of a round audited for certain.
+    event Watched(uint256 indexed poolId, uint256 indexed round, address indexed node, address validator);
     event SeedCaptured(uint256 indexed poolId, uint256 indexed round, bytes32 seed);
     /// The pinned block's hash was out of reach; a new block is pinned.
     event SeedRepinned(uint256 indexed poolId, uint256 indexed round, uint64 seedBlock);
@@ -152,6 +154,10 @@ interface ICourt {
     /// these rounds is open, and `appealWindow` has passed since the last of them ended: so long can its silence or its
     /// wrong votes be reported.
     function releaseSeat(uint256 poolId, uint256 index) external;
+
+    /// @notice Has a node's slot of the next round to open audited for certain: for what a screen has found. By a seat's
+    /// node, once per round. Who is watched is known before the round, and costs nothing but honest work.
+    function watch(uint256 poolId, address node) external;
 
     /// @notice Stores a sealed round's audit seed, or pins a new block where the pinned one is out of reach. Anyone, while
     /// verdicts may be committed; does nothing once the seed is stored. A round without a seed is final after that time,
@@ -203,8 +209,6 @@ interface ICourt {
     function verdictRound(uint256 poolId, uint256 round) external view returns (VerdictRound memory);
     /// @notice Whether no further verdict or case can arise about a round.
     function isFinal(uint256 poolId, uint256 round) external view returns (bool);
-    /// @notice Whether the seed has drawn this node's slot of this round for an audit.
-    function isAudited(uint256 poolId, uint256 round, address node) external view returns (bool);
     /// @notice The validators drawn for a slot; empty when it is not audited.
     function auditorsOf(uint256 poolId, uint256 round, address node) external view returns (address[] memory);
     function caseCount() external view returns (uint256);

@@ -40,7 +40,8 @@ struct PoolParams {
     uint96 slashFalseAccusation;
     /// Taken from a seat for each round whose verdicts, and each case whose vote, it did not commit and reveal.
     uint96 slashAbsence;
-    /// Probability that a slot is audited, once its node is past `probation` rounds; before that always.
+    /// Least probability that a slot is audited, basis points. A node's first `probation` rounds are always audited; every
+    /// `probation` rounds later the probability halves, down to this one.
     uint16 auditRate;
     uint16 probation;
     /// Verdicts and jury votes that a round can pay.

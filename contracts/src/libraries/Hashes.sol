@@ -75,6 +75,11 @@ library Hashes {
         return keccak256(abi.encode(VOTE_DOMAIN, block.chainid, court, caseId, juror, outcome, digest, salt));
     }
 
+    /// @dev What a lock in the stake manager is for: its kind (at most 32 bytes of text), and two numbers or addresses.
+    function lockId(bytes32 kind, uint256 a, uint256 b) internal pure returns (bytes32) {
+        return keccak256(abi.encode(kind, a, b));
+    }
+
     /// @dev Basis points in [0, 10000): below the audit rate means audited.
     function auditDraw(bytes32 seed, address node) internal pure returns (uint256) {
         return uint256(keccak256(abi.encode(AUDIT_DOMAIN, seed, node))) % 10_000;

@@ -37,7 +37,7 @@ library ParamsLib {
         _check(p.minSlots != 0 && p.minSlots <= p.maxSlots, "minSlots");
         _check(p.maxWidth != 0 && p.maxWidth <= p.maxSlots && p.maxWidth <= MemberWordLib.MAX_WIDTH, "maxWidth");
         _check(p.minSeats <= MAX_SEATS, "minSeats");
-        _check(p.auditRate <= BPS, "auditRate");
+        _check(p.auditRate != 0 && p.auditRate <= BPS, "auditRate");
         _check(p.auditors >= 1 && p.auditors <= 4, "auditors");
         _check(p.jurySize >= 1 && p.jurySize <= 16, "jurySize");
         _check(p.finderFee <= MAX_FINDER_FEE, "finderFee");

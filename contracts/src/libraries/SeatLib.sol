@@ -28,7 +28,12 @@ library SeatLib {
         mapping(address node => SeatWord) wordOf;
         /// Commitments by round that are no longer, or not only, in the seat word.
         mapping(address node => SeatWord[RING]) kept;
+        /// What was asked for about a round before it opened: WATCHED nodes, and the validators that ASKED.
+        mapping(uint256 round => mapping(address node => uint256)) asked;
     }
+
+    uint256 private constant WATCHED = 1;
+    uint256 private constant ASKED = 2;
 
     /// @dev One drawing without replacement from the first `n` places of a round, passing over two operators.
     struct Draw {
@@ -151,6 +156,23 @@ library SeatLib {
         Checks.matching(opened && word.matches(hash));
         Checks.once(!word.has(SeatWordLib.PUNISHED));
         self.kept[node][round % RING] = word.with(SeatWordLib.PUNISHED);
+    }
+
+    // ---------------------------------------------------------------------------------------------- watching
+
+    /// @dev Has a node's slot of a round that is not open yet audited for certain. Once per seat and round, so that
+    /// validators cannot have everything audited that they are paid for.
+    function watch(State storage self, address validator, address node, uint256 round) internal {
+        require(!wordOfSeated(self, validator).has(SeatWordLib.LEFT), ICourt.OnlySeat());
+        mapping(address => uint256) storage asked = self.asked[round];
+        Checks.once(asked[validator] & ASKED == 0);
+        asked[validator] |= ASKED;
+        Checks.once(asked[node] & WATCHED == 0);
+        asked[node] |= WATCHED;
+    }
+
+    function isWatched(State storage self, address node, uint256 round) internal view returns (bool) {
+        return self.asked[round][node] & WATCHED != 0;
     }
 
     // ---------------------------------------------------------------------------------------------- draws

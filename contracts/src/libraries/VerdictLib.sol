@@ -2,8 +2,10 @@
 pragma solidity 0.8.30;
 
 import {ICourt} from "../interfaces/ICourt.sol";
+import {CourtTerms} from "../interfaces/IPools.sol";
 import {AuditWord, AuditWordLib} from "../types/AuditWord.sol";
 import {Checks} from "./Checks.sol";
+import {ParamsLib} from "./ParamsLib.sol";
 import {RING} from "./PoolLib.sol";
 
 /// @title The verdicts about a round: its seed, then everybody commits, then everybody reveals, then it is final.
@@ -60,6 +62,15 @@ library VerdictLib {
         (bool ok, bytes memory found) = HISTORY.staticcall(abi.encode(number));
         if (ok && found.length == 32) hash = abi.decode(found, (bytes32));
         if (hash == 0) hash = blockhash(number);
+    }
+
+    // ---------------------------------------------------------------------------------------------- draw
+
+    /// @dev Basis points of a slot's probability to be audited in the `age`-th round of its node's membership.
+    function auditRate(CourtTerms storage terms, uint256 age) internal view returns (uint256 rate) {
+        uint256 probation = terms.probation;
+        if (probation != 0) rate = ParamsLib.BPS >> (age / probation);
+        if (rate < terms.auditRate) rate = terms.auditRate;
     }
 
     // ---------------------------------------------------------------------------------------------- verdicts

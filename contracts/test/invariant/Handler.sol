@@ -568,6 +568,12 @@ contract Handler is Ghosts {
         _try(STRANGER, address(court), abi.encodeCall(ICourt.releaseSeat, (poolId, place)), 0);
     }
 
+    function watch(uint256 which, uint256 place, uint256 who) external {
+        uint256 poolId = _pool(which);
+        address validator_ = court.seat(poolId, place % court.seatCount(poolId)).node;
+        _try(validator_, address(court), abi.encodeCall(ICourt.watch, (poolId, worker(who).node)), 0);
+    }
+
     function captureSeed(uint256 which, uint256 back) external {
         (uint256 poolId, uint256 round, bool ok) = _recent(which, back % 2);
         if (ok) _capture(poolId, round);

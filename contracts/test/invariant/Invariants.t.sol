@@ -49,7 +49,7 @@ contract InvariantsTest is Base, System {
 
     /// @dev Each move as often as it stands here. Rounds and cases must go on for anything else to happen.
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[36] memory once = [
+        bytes4[37] memory once = [
             Handler.stakeSome.selector,
             Handler.unbond.selector,
             Handler.rebond.selector,
@@ -85,6 +85,7 @@ contract InvariantsTest is Base, System {
             Handler.takeASeat.selector,
             Handler.leaveSeat.selector,
             Handler.releaseSeat.selector,
+            Handler.watch.selector,
             Handler.captureSeed.selector
         ];
         bytes4[8] memory twice = [
@@ -483,7 +484,7 @@ contract InvariantsTest is Base, System {
 
     error Never(bytes4 selector);
 
-    function must() public pure returns (bytes4[41] memory) {
+    function must() public pure returns (bytes4[42] memory) {
         return [
             IStakeManager.stake.selector,
             IStakeManager.requestUnbond.selector,
@@ -515,6 +516,7 @@ contract InvariantsTest is Base, System {
             ICourt.takeSeat.selector,
             ICourt.leaveSeat.selector,
             ICourt.releaseSeat.selector,
+            ICourt.watch.selector,
             ICourt.captureSeed.selector,
             ICourt.commitVerdicts.selector,
             ICourt.revealVerdicts.selector,
@@ -538,7 +540,7 @@ contract InvariantsTest is Base, System {
     }
 
     function reached() external view {
-        bytes4[41] memory moves = must();
+        bytes4[42] memory moves = must();
         for (uint256 i; i < moves.length; ++i) {
             require(handler.done(moves[i]) != 0, Never(moves[i]));
         }

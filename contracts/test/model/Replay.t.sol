@@ -70,6 +70,7 @@ contract ReplayTest is Base {
         TakeSeat,
         LeaveSeat,
         ReleaseSeat,
+        Watch,
         CaptureSeed,
         CommitVerdicts,
         RevealVerdicts,
@@ -259,6 +260,7 @@ contract ReplayTest is Base {
         if (op == Op.TakeSeat) return abi.encodeCall(court.takeSeat, (a[1], _actors[a[2]]));
         if (op == Op.LeaveSeat) return abi.encodeCall(court.leaveSeat, (a[1], a[2]));
         if (op == Op.ReleaseSeat) return abi.encodeCall(court.releaseSeat, (a[1], a[2]));
+        if (op == Op.Watch) return abi.encodeCall(court.watch, (a[1], _actors[a[2]]));
         if (op == Op.CaptureSeed) return abi.encodeCall(court.captureSeed, (a[1], a[2]));
         if (op == Op.ReleaseVerdictReserve) return abi.encodeCall(court.releaseVerdictReserve, (a[1], a[2]));
         ICourt.Verdict[] memory list = _verdicts(a, 4);

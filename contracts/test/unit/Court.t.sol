@@ -203,10 +203,48 @@ contract CourtTest is CourtBase {
             uint256 round = play(pool, workers);
             bytes32 seed = court.verdictRound(pool, round).seed;
             for (uint256 i; i < 3; ++i) {
-                bool drawn = Hashes.auditDraw(seed, workers[i].node) < 3000;
-                assertEq(court.isAudited(pool, round, workers[i].node), r < 2 || drawn);
+                uint256 rate = r < 2 ? 10_000 : r < 4 ? 5000 : 3000; // 2,500 would be below the least
+                bool drawn = Hashes.auditDraw(seed, workers[i].node) < rate;
+                assertEq(isAudited(pool, round, workers[i].node), drawn);
             }
         }
+    }
+
+    function test_WatchedSlotIsAuditedForCertain() public {
+        PoolParams memory p = defaultParams();
+        (p.auditRate, p.probation) = (1, 0);
+        uint256 rare = createPool(p, 10_000 ether);
+        for (uint256 i; i < 3; ++i) {
+            stake(workers[i].operator, 100 ether);
+            vm.prank(workers[i].operator);
+            pools.join(rare, workers[i].node, 1, open_());
+        }
+        for (uint256 i; i < 2; ++i) {
+            stake(seats[i].operator, 50 ether);
+            vm.prank(seats[i].operator);
+            court.takeSeat(rare, seats[i].node);
+        }
+        address node = workers[1].node;
+        vm.expectEmit(address(court));
+        emit ICourt.Watched(rare, 0, node, seats[0].node);
+        vm.prank(seats[0].node);
+        court.watch(rare, node);
+
+        bytes memory once = err(ICourt.AlreadyDone.selector);
+        courtFails(seats[0].node, abi.encodeCall(court.watch, (rare, workers[0].node)), once);
+        courtFails(seats[1].node, abi.encodeCall(court.watch, (rare, node)), once);
+        bytes memory only = err(ICourt.OnlySeat.selector);
+        courtFails(seats[1].operator, abi.encodeCall(court.watch, (rare, node)), only);
+
+        uint256 round = play(rare, workers);
+        assertEq(court.auditorsOf(rare, round, node).length, 2);
+        assertEq(isAudited(rare, round, workers[0].node), false);
+        round = play(rare, workers); // for one round only
+        assertEq(isAudited(rare, round, node), false);
+
+        vm.prank(seats[1].node);
+        court.leaveSeat(rare, 1);
+        courtFails(seats[1].node, abi.encodeCall(court.watch, (rare, node)), only);
     }
 
     function test_NothingIsAuditedBeforeTheSeedOrWithoutAReveal() public {
@@ -217,12 +255,12 @@ contract CourtTest is CourtBase {
         reveal(pool, workers[0]);
         pass(51);
         ledger.sealReveals(pool);
-        assertEq(court.isAudited(pool, 0, workers[0].node), false);
+        assertEq(isAudited(pool, 0, workers[0].node), false);
         assertEq(court.auditorsOf(pool, 0, workers[0].node).length, 0);
         capture(pool, 0);
-        assertEq(court.isAudited(pool, 0, workers[0].node), true);
-        assertEq(court.isAudited(pool, 0, workers[1].node), false); // committed only
-        assertEq(court.isAudited(pool, 0, workers[2].node), false);
+        assertEq(isAudited(pool, 0, workers[0].node), true);
+        assertEq(isAudited(pool, 0, workers[1].node), false); // committed only
+        assertEq(isAudited(pool, 0, workers[2].node), false);
     }
 
     function test_ExclusionDoesNotEndAnAudit() public {
@@ -238,7 +276,7 @@ contract CourtTest is CourtBase {
         ex[0] = IRoundLedger.Exclusion(workers[0].node, 2);
         vm.prank(ORCHESTRATOR);
         ledger.closeRound(pool, SPEC, 0, ex);
-        assertEq(court.isAudited(pool, 0, workers[0].node), true);
+        assertEq(isAudited(pool, 0, workers[0].node), true);
     }
 
     // ---------------------------------------------------------------------------------------------- commit

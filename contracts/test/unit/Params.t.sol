@@ -182,6 +182,8 @@ contract ParamsTest is Base {
         _good(p);
         p.auditRate = 10_001;
         _bad(p, "auditRate");
+        p.auditRate = 0;
+        _bad(p, "auditRate");
         p = defaultParams();
         p.finderFee = 2001;
         _bad(p, "finderFee");

@@ -202,7 +202,7 @@ contract SeedsTest is CourtBase {
         for (uint256 i; i < 3; ++i) {
             courtFails(STRANGER, abi.encodeCall(court.reportAbsence, (pool, round, i)), err(ICourt.NotAbsent.selector));
         }
-        assertEq(court.isAudited(pool, round, workers[0].node), false);
+        assertEq(isAudited(pool, round, workers[0].node), false);
         assertEq(court.releaseVerdictReserve(pool, round), 20 ether);
         assertEq(court.releaseVerdictReserve(pool, round), 0);
     }

@@ -168,7 +168,7 @@ class Chance:
             verdict_reveal_window=r(5, 40),
             slash_false=r(0, seat_stake),
             slash_absence=r(0, seat_stake // 10),
-            audit_rate=one([0, 3000, 10_000, 10_000]),
+            audit_rate=one([1, 3000, 10_000, 10_000]),
             probation=one([0, 1, 3]),
             verdict_budget=one([0, 1, 3, 20]),
             auditors=r(1, 3),
@@ -259,6 +259,7 @@ class Chance:
             "take_seat": [who, pool, node],
             "leave_seat": [who, pool, place],
             "release_seat": [who, pool, place],
+            "watch": [node, pool, self._node()],
             "capture_seed": [who, pool, number],
             "commit_verdicts": [node, pool, number, salt, self._node(), self._up_to(3), salt],
             "reveal_verdicts": [node, pool, number, salt, self._node(), self._up_to(3), salt],
@@ -546,6 +547,8 @@ class Chance:
         left = [place for place, s in seats if s.left_at]
         if left and self._often(0.7):
             return Move("release_seat", [STRANGER, p.id, self._one(left)])
+        if seats and self._often(0.5):
+            return Move("watch", [self._one(seats)[1].node, p.id, self._node()])
         if seats and self._often(0.5):
             place, seat = self._one(seats)
             return Move("leave_seat", [self._one([seat.node, seat.operator]), p.id, place])

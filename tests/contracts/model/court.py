@@ -129,6 +129,9 @@ class Bench:
         self.audits: dict[int, Audit] = {}
         self.case_about: dict[tuple[int, int], int] = {}
         self.displaced_ended = 0
+        self.watched: set[tuple[int, int]] = set()
+        self.watchers: set[tuple[int, int]] = set()
+        """Nodes, and validators that had one watched, by round."""
 
     def seats(self) -> Iterator[tuple[int, Seat]]:
         return ((place, seat) for place, seat in enumerate(self.places) if seat is not None)
@@ -192,9 +195,12 @@ class Court:
         audit = self.benches[p.id].audits.get(number)
         if audit is None or not audit.seeded or p.status(number, node) < Status.REVEALED:
             return False
-        if number < p.members[node].active_from + p.params.probation:
+        if (number, node) in self.benches[p.id].watched:
             return True
-        return audit_draw(audit.seed, self.world.address(node)) < p.params.audit_rate
+        age, rate = max(0, number - p.members[node].active_from), p.params.audit_rate
+        if p.params.probation:
+            rate = max(rate, 10_000 // 2 ** (age // p.params.probation))
+        return audit_draw(audit.seed, self.world.address(node)) < rate
 
     def drawn(self, pool: int, number: int, node: int) -> list[int]:
         """Places of the validators of a slot: none of the worker's own operator."""
@@ -261,6 +267,14 @@ class Court:
         seat.left_at = self.world.pools[pool].next
         if seat.left_at == 0:
             seat.active_from = seat.left_at = 1
+
+    def watch(self, who: int, pool: int, node: int) -> None:
+        p, bench = self.world.pool(pool), self.bench(pool)
+        place = bench.place_of(who)
+        require(place is not None and self._seat(pool, place).left_at == 0, "seat")
+        require((p.next, who) not in bench.watchers and (p.next, node) not in bench.watched, "once")
+        bench.watchers.add((p.next, who))
+        bench.watched.add((p.next, node))
 
     def release_seat(self, pool: int, place: int) -> None:
         seat, p, bench = self._seat(pool, place), self.world.pools[pool], self.benches[pool]

@@ -49,6 +49,7 @@ MOVES = (
     "take_seat",
     "leave_seat",
     "release_seat",
+    "watch",
     "capture_seed",
     "commit_verdicts",
     "reveal_verdicts",

@@ -202,6 +202,9 @@ class World:
     def release_seat(self, who: int, pool: int, place: int) -> None:
         self.court.release_seat(pool, place)
 
+    def watch(self, who: int, pool: int, node: int) -> None:
+        self.court.watch(who, pool, node)
+
     def capture_seed(self, who: int, pool: int, number: int) -> None:
         self.court.capture_seed(pool, number)
 
