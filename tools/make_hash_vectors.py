@@ -118,8 +118,28 @@ def vectors() -> dict:
         "verdicts": verdicts,
         "votes": votes,
         "draws": draws,
+        "plants": plants(random.Random(2)),
         "off_chain": off_chain(rng),
     }
+
+
+def plants(rng: random.Random) -> list[dict]:
+    cases = []
+    for round_ in (0, 7, (1 << 24) - 2):
+        pools, node = ("0x" + rng.randbytes(20).hex() for _ in range(2))
+        pool_id, salt, chain = rng.randint(1, 99), rng.randbytes(32), rng.randint(1, 99_999)
+        cases.append(
+            {
+                "chainId": chain,
+                "pools": pools,
+                "poolId": pool_id,
+                "round": round_,
+                "node": node,
+                "salt": "0x" + salt.hex(),
+                "hash": "0x" + codec.plant_hash(chain, pools, pool_id, round_, node, salt).hex(),
+            }
+        )
+    return cases
 
 
 def off_chain(rng: random.Random) -> dict:

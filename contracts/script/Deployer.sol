@@ -45,7 +45,7 @@ abstract contract Deployer {
         d.rewards = new Rewards(d.token, RoundLedger(ledger), court, treasury);
         d.pools = new Pools(d.registry, d.stakes, RoundLedger(ledger), guardian);
         d.ledger = new RoundLedger(d.stakes, d.rewards, pools, Court(court), proofs);
-        d.court = new Court(d.registry, d.stakes, d.rewards, d.pools, d.ledger);
+        d.court = new Court(d.stakes, d.rewards, d.pools, d.ledger);
         d.proofs = new FraudProofs(d.pools, d.ledger);
 
         require(address(d.rewards) == rewards, WrongAddress("Rewards"));

@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {ICourt} from "./interfaces/ICourt.sol";
-import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {CourtTerms, IPools} from "./interfaces/IPools.sol";
 import {IRewards} from "./interfaces/IRewards.sol";
 import {IRoundLedger} from "./interfaces/IRoundLedger.sol";
@@ -40,7 +39,6 @@ contract Court is ICourt {
 
     uint256 public constant MAX_VERDICTS = 64;
 
-    INodeRegistry public immutable registry;
     IStakeManager public immutable stakeManager;
     IRewards public immutable rewards;
     IPools public immutable pools;
@@ -50,14 +48,7 @@ contract Court is ICourt {
     mapping(uint256 poolId => PoolState) private _pools;
     mapping(uint256 caseId => CaseLib.Case) private _cases;
 
-    constructor(
-        INodeRegistry registry_,
-        IStakeManager stakeManager_,
-        IRewards rewards_,
-        IPools pools_,
-        IRoundLedger ledger_
-    ) {
-        registry = registry_;
+    constructor(IStakeManager stakeManager_, IRewards rewards_, IPools pools_, IRoundLedger ledger_) {
         stakeManager = stakeManager_;
         rewards = rewards_;
         pools = pools_;
@@ -68,8 +59,7 @@ contract Court is ICourt {
 
     /// @inheritdoc ICourt
     function takeSeat(uint256 poolId, address node) external returns (uint256 index) {
-        pools.requireEntry();
-        registry.requireOperator(node, msg.sender);
+        pools.requireEntry(node, msg.sender);
         IRoundLedger.Pool memory pool = _pool(poolId);
         require(!pool.ended, IRoundLedger.PoolHasEnded());
         CourtTerms storage terms = _loadTerms(poolId);
@@ -616,9 +606,10 @@ contract Court is ICourt {
         uint256 round = word.get(CaseWordLib.ROUND);
         _pools[poolId].audits.endCase(round);
 
-        // 1. The loser pays; nobody where even the largest jury found neither way.
+        // 1. The loser pays; nobody where even the largest jury found neither way, or for a slot that was planted.
         uint256 slashed;
-        if (status == CaseStatus.Convicted) slashed = _slashWorker(c, word);
+        bool guilty = status == CaseStatus.Convicted && !pools.isPlanted(poolId, round, c.node);
+        if (guilty) slashed = _slashWorker(c, word);
         else if (status == CaseStatus.Acquitted) slashed = _slashAccuser(c, word);
         emit CaseResolved(
             caseId, status, uint16(word.get(CaseWordLib.GUILTY)), uint16(word.get(CaseWordLib.INNOCENT)), slashed
@@ -627,7 +618,7 @@ contract Court is ICourt {
 
         // 2. The slot's pay, the operator's withdrawals and the round's reserve go on.
         stakeManager.caseClosed(c.operator);
-        ledger.resolve(poolId, round, c.node, status == CaseStatus.Convicted);
+        ledger.resolve(poolId, round, c.node, guilty);
         if (isFinal(poolId, round)) _releaseIfDone(poolId, round);
     }
 

@@ -8,6 +8,7 @@ import {CourtTerms, IPools, Invite, NewPool, OuterRule, PoolParams} from "./inte
 import {INodeRegistry} from "./interfaces/INodeRegistry.sol";
 import {IRoundLedger} from "./interfaces/IRoundLedger.sol";
 import {IStakeManager} from "./interfaces/IStakeManager.sol";
+import {Hashes} from "./libraries/Hashes.sol";
 import {ParamsLib} from "./libraries/ParamsLib.sol";
 
 /// @title Rules of the pools, and their doors.
@@ -37,6 +38,9 @@ contract Pools is IPools, EIP712 {
     bool public entryPaused;
     mapping(uint256 poolId => Rules) private _rules;
     mapping(uint256 poolId => mapping(uint256 nonce => bool)) public isInviteUsed;
+    /// First round that a plant may be in, plus one.
+    mapping(uint256 poolId => mapping(bytes32 hash => uint256)) private _plants;
+    mapping(uint256 poolId => mapping(uint256 round => mapping(address node => bool))) public isPlanted;
 
     constructor(INodeRegistry registry_, IStakeManager stakeManager_, IRoundLedger ledger_, address guardian_)
         EIP712("pi-protocol", "1")
@@ -50,7 +54,7 @@ contract Pools is IPools, EIP712 {
 
     /// @inheritdoc IPools
     function createPool(NewPool calldata pool) external returns (uint256 poolId) {
-        requireEntry();
+        _requireOpen();
         pool.params.validate(stakeManager.unbondingTime());
         pool.outer.validate();
         require(pool.runSpecHash != 0, BadParams("runSpecHash"));
@@ -84,16 +88,36 @@ contract Pools is IPools, EIP712 {
 
     /// @inheritdoc IPools
     function join(uint256 poolId, address node, uint16 width, Invite calldata invite) external {
-        requireEntry();
-        registry.requireOperator(node, msg.sender);
+        requireEntry(node, msg.sender);
         address signer = _pool(poolId).inviteSigner;
         if (signer != address(0)) _useInvite(poolId, signer, invite);
         ledger.join(poolId, node, msg.sender, width);
     }
 
     /// @inheritdoc IPools
-    function requireEntry() public view {
-        require(!entryPaused, EntryPaused());
+    function plant(uint256 poolId, bytes32[] calldata hashes) external {
+        _pool(poolId);
+        IRoundLedger.Pool memory p = ledger.pool(poolId);
+        require(msg.sender == p.creator, OnlyCreator(p.creator));
+        for (uint256 i; i < hashes.length; ++i) {
+            if (_plants[poolId][hashes[i]] == 0) _plants[poolId][hashes[i]] = p.nextRound + 1;
+        }
+        emit Planted(poolId, p.nextRound, hashes);
+    }
+
+    /// @inheritdoc IPools
+    function openPlant(uint256 poolId, uint256 round, address node, bytes32 salt) external {
+        uint256 from = _plants[poolId][Hashes.plant(address(this), poolId, round, node, salt)];
+        // INVARIANT: nobody can say of a slot that is bad already that it was bad on purpose.
+        require(from != 0 && round >= from - 1, NotPlanted());
+        isPlanted[poolId][round][node] = true;
+        emit PlantOpened(poolId, round, node);
+    }
+
+    /// @inheritdoc IPools
+    function requireEntry(address node, address operator) public view {
+        _requireOpen();
+        registry.requireOperator(node, operator);
     }
 
     /// @inheritdoc IPools
@@ -136,6 +160,10 @@ contract Pools is IPools, EIP712 {
         require(SignatureChecker.isValidSignatureNow(signer, digest, invite.signature), BadInvite());
         isInviteUsed[poolId][invite.nonce] = true;
         emit InviteAccepted(poolId, msg.sender, invite.nonce);
+    }
+
+    function _requireOpen() private view {
+        require(!entryPaused, EntryPaused());
     }
 
     function _pool(uint256 poolId) private view returns (Rules storage r) {

@@ -64,7 +64,7 @@ abstract contract Base {
         rewards = Rewards(deploy("Rewards", abi.encode(token, ledger_, court_, TREASURY)));
         pools = Pools(deploy("Pools", abi.encode(registry, stakes, ledger_, GUARDIAN)));
         ledger = RoundLedger(deploy("RoundLedger", abi.encode(stakes, rewards, pools_, court_, proofs_)));
-        court = Court(deploy("Court", abi.encode(registry, stakes, rewards, pools, ledger)));
+        court = Court(deploy("Court", abi.encode(stakes, rewards, pools, ledger)));
         proofs = FraudProofs(deploy("FraudProofs", abi.encode(pools, ledger)));
         assertEq(address(pools), pools_);
         assertEq(address(ledger), ledger_);

@@ -82,6 +82,7 @@ def pool() -> None:
 @click.option("--fund", required=True, help="Tokens for the budget, such as 250 or 12.5.")
 @click.option("--requirements", default="", help="URL of what the pool asks for beyond its RunSpec.")
 @click.option("--invite-signer", help="Address whose invites let operators in. [default: the pool is open]")
+@click.option("--unsound", is_flag=True, help="Also where a cheat or laziness is worth its while.")
 @json_option
 @verbose_option
 def create(
@@ -95,19 +96,23 @@ def create(
     fund: str,
     requirements: str,
     invite_signer: str | None,
+    unsound: bool,
     as_json: bool,
 ) -> None:
     """Create a pool and fund it. With --json: {"pool_id": n, "run_spec": sha256}.
 
-    The RunSpec's file, its shards and its first checkpoint must then be put into the store, as
-    examples/create_pool.py does.
+    Refused where dishonesty would pay (pi pool economics). The RunSpec's file, its shards and its first
+    checkpoint must then be put into the store, as examples/create_pool.py does.
     """
+    from . import economics
     from .client import Client
     from .codec import run_spec_hash
     from .types import PoolParams, RunSpec
 
     run_spec, pool_params = read_model(RunSpec, spec), read_model(PoolParams, params)
     amount = parse_tokens(fund)
+    if not unsound:
+        economics.check(pool_params, run_spec)
     signer = chosen_account(account, private_key, network)
     with Client(network, signer, rpc_url=rpc_url) as client:
         if client.token_balance() < amount:
@@ -209,6 +214,116 @@ def rollback(
         json.dumps(done)
         if as_json
         else f"pool {pool_id}: round {number} will start from what round {to_round} started from"
+    )
+
+
+@pool.command("economics")
+@click.argument("pool_id", type=click.IntRange(min=1), required=False)
+@click.option(
+    "--spec", type=click.Path(path_type=Path), help="RunSpec as JSON, with --params: a pool to come."
+)
+@click.option("--params", type=click.Path(path_type=Path), help="PoolParams as JSON.")
+@click.option(
+    "--dishonest",
+    type=click.FloatRange(0, 1),
+    default=1 / 3,
+    show_default="1/3",
+    help="Share of seats that accept everything.",
+)
+@network_options
+@json_option
+@verbose_option
+def economics_(
+    pool_id: int | None,
+    spec: Path | None,
+    params: Path | None,
+    dishonest: float,
+    network: str,
+    rpc_url: str | None,
+    as_json: bool,
+) -> None:
+    """What each cheat, and laziness, is worth in a pool, in tokens per slot or verdict.
+
+    For a node with a long clean record, who is audited least. --json prints {"lines": [{"who", "name",
+    "what", "probability", "value"}], "least_planted": basis points or null}.
+    """
+    from dataclasses import asdict
+
+    from . import economics
+    from .types import PoolParams, RunSpec
+
+    if spec and params and not pool_id:
+        run_spec, pool_params = read_model(RunSpec, spec), read_model(PoolParams, params)
+    elif pool_id and not (spec or params):
+        from .client import Client
+        from .rules import load_rules
+        from .store import HttpStore
+
+        with Client(network, rpc_url=rpc_url) as client, HttpStore(client.pool(pool_id).store_uri) as store:
+            run_spec, pool_params = load_rules(client, pool_id, store)
+    else:
+        raise UsageError("which pool?", "give its number, or --spec and --params")
+    lines = list(economics.evaluate(pool_params, run_spec, dishonest))
+    least = economics.least_planted(pool_params, dishonest)
+    if as_json:
+        click.echo(json.dumps({"lines": [asdict(line) for line in lines], "least_planted": least}))
+        return
+    click.echo(f"{'':10}{'':18}{'caught':>8}{'value':>9}   tokens per slot or verdict, at most")
+    for line in lines:
+        click.echo(f"{line.who:10}{line.name:18}{line.probability:8.1%}{line.value:+9.3f}   {line.what}")
+    if any(line.name == "lazy" and line.value > 0 for line in lines):
+        end = (
+            f"audit.planted of {least} basis points ends it" if least else "no share of planted slots ends it"
+        )
+        click.echo(f"laziness pays: {end}")
+
+
+@pool.command("plant")
+@click.argument("pool_id", type=click.IntRange(min=1))
+@click.option("--node", required=True, help="A node of yours, or of somebody that you trust.")
+@click.option(
+    "--round", "rounds", type=click.IntRange(min=0), multiple=True, required=True, help="Repeatable."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="New file for pi-worker join --plants."
+)
+@network_options
+@account_options
+@json_option
+@verbose_option
+def plant(
+    pool_id: int,
+    node: str,
+    rounds: tuple[int, ...],
+    out: Path,
+    network: str,
+    rpc_url: str | None,
+    account: str | None,
+    private_key: str | None,
+    as_json: bool,
+) -> None:
+    """Plant bad slots, as the pool's creator: who accepts one without a replay loses stake.
+
+    The node works badly in these rounds (its data are others'), which costs it nothing, and the model little.
+    Nobody can tell until it is accused. With --json: {"pool_id", "node", "rounds", "file"}.
+    """
+    from .base import checksum
+    from .client import Client
+    from .plants import Plants
+
+    node, signer = checksum(node), chosen_account(account, private_key, network)
+    if out.exists():
+        raise UsageError(f"{out} exists", "choose another --out; it may hold plants that are still needed")
+    with Client(network, signer, rpc_url=rpc_url) as client:
+        found = client.pool(pool_id)
+        if found.creator != signer.address:
+            raise UsageError(f"only its creator {found.creator} can plant in pool {pool_id}", "give its key")
+        if early := [r for r in rounds if r < found.next_round]:
+            raise UsageError(f"round {early[0]} has opened already", f"the next one is {found.next_round}")
+        Plants.hide(client, pool_id, node, list(rounds), out)
+    done = {"pool_id": pool_id, "node": node, "rounds": list(rounds), "file": str(out)}
+    click.echo(
+        json.dumps(done) if as_json else f"{len(rounds)} slots of {node} are planted; keep {out} secret"
     )
 
 

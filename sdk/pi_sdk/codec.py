@@ -217,6 +217,16 @@ def vote_hash(
     )
 
 
+def plant_hash(chain_id: int, pools: str, pool_id: int, round_: int, node: str, salt: bytes) -> bytes:
+    """`Hashes.plant`: a slot to come that its pool's creator has made bad on purpose."""
+    return keccak(
+        encode(
+            ["bytes32", "uint256", "address", "uint256", "uint256", "address", "bytes32"],
+            [_domain("plant"), chain_id, pools, pool_id, round_, node, salt],
+        )
+    )
+
+
 def audit_draw(seed: bytes, node: str) -> int:
     """`Hashes.auditDraw`: below the audit rate (basis points) a slot is audited."""
     data = encode(["bytes32", "bytes32", "address"], [_domain("audit"), seed, node])

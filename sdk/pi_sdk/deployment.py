@@ -67,7 +67,7 @@ class Plan:
             "Rewards": (at.token, at.ledger, at.court, treasury),
             "Pools": (at.registry, at.stakes, at.ledger, guardian),
             "RoundLedger": (at.stakes, at.rewards, at.pools, at.court, at.proofs),
-            "Court": (at.registry, at.stakes, at.rewards, at.pools, at.ledger),
+            "Court": (at.stakes, at.rewards, at.pools, at.ledger),
             "FraudProofs": (at.pools, at.ledger),
         }
         steps = (

@@ -1,10 +1,12 @@
 """`Client`: pools, who may enter them, their money and their members."""
 
+from collections.abc import Sequence
+
 from eth_account.messages import encode_typed_data
 
 from .base import ZERO_ADDRESS, checksum
 from .codec import invite as invite_message
-from .codec import run_spec_hash
+from .codec import plant_hash, run_spec_hash
 from .errors import NotFound, UsageError
 from .results import BudgetInfo, MemberInfo, PoolInfo, Receipt
 from .stakes import StakeCalls
@@ -111,6 +113,24 @@ class PoolCalls(StakeCalls):
 
     def is_invite_used(self, pool_id: int, nonce: int) -> bool:
         return self._read("Pools", "isInviteUsed", pool_id, nonce)
+
+    # --- planted slots ------------------------------------------------------------------------------------
+
+    def plant(self, pool_id: int, slots: Sequence[tuple[int, str, bytes]]) -> Receipt:
+        """Hides slots (round, node, 32-byte salt) of rounds that have not opened, which will be bad on
+        purpose; the creator only. A conviction costs such a slot nothing; who accepted it has been
+        overturned."""
+        at = self.chain_id, self.deployment.pools, pool_id
+        hashes = [plant_hash(*at, round_, checksum(node), salt) for round_, node, salt in slots]
+        return self._write("Pools", "plant", pool_id, hashes)
+
+    def open_plant(self, pool_id: int, round: int, node: str, salt: bytes) -> Receipt:
+        """Shows that a slot was planted, before the case about it ends. `NotPlanted`."""
+        return self._write("Pools", "openPlant", pool_id, round, checksum(node), salt)
+
+    def is_planted(self, pool_id: int, round: int, node: str) -> bool:
+        """Whether a slot has been opened as planted."""
+        return self._read("Pools", "isPlanted", pool_id, round, checksum(node))
 
     # --- money --------------------------------------------------------------------------------------------
 

@@ -332,6 +332,8 @@ class AuditSpec(Model):
 
     segments: int = Field(default=2, ge=1)
     """Segments replayed per audited slot."""
+    planted: int = Field(default=0, ge=0, le=10_000)
+    """Basis points of the audited slots that the pool's creator undertakes to plant (`pi pool plant`)."""
     max_exponent_mismatches: int = Field(default=38, ge=0, le=128)
     max_mantissa_mean: float = Field(default=10.0, ge=0)
     max_mantissa_median: float = Field(default=8.0, ge=0)

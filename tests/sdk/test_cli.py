@@ -11,6 +11,7 @@ from chain import Anvil, anvil, free_port
 from pi_sdk import Client, PoolParams, local_deployment
 from pi_sdk.cli import pi
 from pi_sdk.options import run
+from pi_sdk.types import AuditSpec
 from small_pool import STORE, TOKEN, make_pool, participant, run_spec
 
 Result = tuple[int, str, str]
@@ -70,6 +71,13 @@ def test_create_show_list_and_status_of_a_pool(cli: Pi, chain: Anvil, someone: S
     where = ("--rpc-url", chain.url, "--json")
     key = ("--private-key", "0x" + creator.account.key.hex())
     files = ("--spec", "spec.json", "--params", "params.json", "--store", STORE)
+    code, _, err = cli("pool", "create", *files, "--fund", "12.5", *terms, *key, *where)
+    assert code == 2 and "lazy gains 0.1" in err and "audit.planted of 301" in err
+    assert "laziness pays" in cli("pool", "economics", *files[:4])[1]
+    sound = run_spec(2).model_copy(update={"audit": AuditSpec(planted=301)})
+    (tmp_path / "spec.json").write_text(sound.model_dump_json())
+    worth = json.loads(cli("pool", "economics", *files[:4], "--json")[1])
+    assert len(worth["lines"]) > 10 and all(line["value"] < 0 for line in worth["lines"])
     code, out, err = cli("pool", "create", *files, "--fund", "12.5", *terms, *key, *where)
     assert code == 0, err
     pool_id = json.loads(out)["pool_id"]

@@ -11,8 +11,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pi_sdk.client import Client
@@ -66,6 +67,7 @@ class Agent:
         node_gas: int,
         faucet: bool,
         mirrors: Sequence[HttpStore] = (),
+        plants: Mapping[int, str] | None = None,
     ):
         self.member = member
         self.chain = member.chain
@@ -80,6 +82,7 @@ class Agent:
         self.node_gas = node_gas
         self.faucet = faucet
         self.mirrors = mirrors
+        self.plants = plants or {}
         self.events = EventLog(home)
         self.stop = threading.Event()
         self._ended_by = ""
@@ -117,6 +120,7 @@ class Agent:
         evidence = EvidenceServer(
             self.connect, store, spec, journal, self.events, pool_id=self.pool_id, node=self.node.address
         )
+        evidence.plants = {r: partial(self._open_plant, r, salt) for r, salt in self.plants.items()}
         self.following = Following(
             chain=self.chain,
             store=sources,
@@ -178,6 +182,11 @@ class Agent:
             member.next_width,
             member.active_from,
         )
+
+    def _open_plant(self, round_: int, salt: str) -> None:
+        self.chain.open_plant(self.pool_id, round_, self.node.address, bytes.fromhex(salt))
+        self.events.write("plant_opened", round=round_)
+        log.info("round %d: accused, as it should be: the slot was planted", round_)
 
     def _watch_old_rounds(self) -> None:
         """After a restart: rounds that were revealed before it may still be audited."""

@@ -5,6 +5,7 @@ nor web3.
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -93,6 +94,11 @@ def cli(ctx: click.Context) -> None:
 )
 @mirror_option
 @click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
+@click.option(
+    "--plants",
+    type=click.Path(path_type=Path),
+    help="Slots to work badly in, from the pool's creator: pi pool plant.",
+)
 @click.option("--cheat", type=click.Choice(CHEATS), hidden=True)
 def join(
     width: int | str | None,
@@ -100,6 +106,7 @@ def join(
     node_gas: float,
     mirrors: tuple[str, ...],
     faucet: bool,
+    plants: Path | None,
     cheat: str | None,
     **keys: Any,
 ) -> None:
@@ -108,6 +115,7 @@ def join(
     with _node(**keys) as member:
         from pi_sdk.accounts import only_one
         from pi_sdk.client import Client
+        from pi_sdk.plants import Plants
         from pi_sdk.store import HttpStore
         from pi_sdk.types import Invite
 
@@ -117,12 +125,14 @@ def join(
         def connect() -> Client:
             return Client(keys["network"], rpc_url=keys["rpc_url"])
 
+        salts = Plants.load(plants, member.pool_id, member.node.address).salts if plants else {}
         with only_one(keys["home"]):
             agent = Agent(
                 member=member,
                 connect=connect,
                 home=keys["home"],
-                trainer=trainer(cheat),
+                trainer=trainer(cheat, salts),
+                plants=salts,
                 width=None if isinstance(width, str) else width,
                 auto_width=width == "auto",
                 invite=Invite.from_text(invite) if invite else None,

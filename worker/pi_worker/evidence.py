@@ -53,6 +53,8 @@ class EvidenceServer(threading.Thread):
         self.node = node
         self._rounds: dict[int, Entry] = {}
         self._served: dict[int, float] = {}
+        self.plants: dict[int, Callable[[], None]] = {}
+        """What to do once the slot of a planted round is accused."""
         self._lock = threading.Lock()
         self._halt = threading.Event()
         self._failure: Exception | None = None
@@ -99,6 +101,8 @@ class EvidenceServer(threading.Thread):
     def _serve_all(self, client: Client) -> None:
         for round_ in self.pending():
             entry = self._rounds[round_]
+            if round_ in self.plants and client.case_about(self.pool_id, round_, self.node):
+                self.plants.pop(round_)()
             if self._is_over(client, round_):
                 self._forget(client, round_)
             elif round_ not in self._served or time.monotonic() > self._served[round_] + RECHECK:

@@ -1,7 +1,7 @@
 """What an agent asks of whoever trains a slot: one function from a job to a result."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,18 +47,23 @@ class Abandoned(Exception):
 Trainer = Callable[[SlotJob], "SlotResult"]
 
 
-def trainer(cheat: str | None) -> Trainer:
-    """The honest trainer, or one of `cheats.py`. torch is imported with the first slot: it is pinned by
-    then.
+PLANTED = "wrong-shard"
+"""What is wrong with a planted slot: an update from other data does the model no harm."""
+
+
+def trainer(cheat: str | None, planted: Container[int] = ()) -> Trainer:
+    """The honest trainer, or one of `cheats.py`; in `planted` rounds always a cheat. torch is imported with
+    the first slot: it is pinned by then.
     """
 
     def run(job: SlotJob) -> "SlotResult":
-        if cheat is None:
+        kind = PLANTED if job.round in planted else cheat
+        if kind is None:
             return train(job)
         from . import cheats
 
         kinds = {"half-steps": cheats.half_steps, "copy": cheats.copy, "wrong-shard": cheats.wrong_shard}
-        return kinds[cheat](job)
+        return kinds[kind](job)
 
     return run
 

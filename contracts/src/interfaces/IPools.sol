@@ -149,6 +149,9 @@ interface IPools {
     error BadInvite();
     error InviteExpired();
     error InviteUsed(uint256 nonce);
+    error OnlyCreator(address creator);
+    /// Thrown when a plant is opened that was not announced before its round opened.
+    error NotPlanted();
 
     event PoolCreated(
         uint256 indexed poolId,
@@ -160,6 +163,9 @@ interface IPools {
     );
     event InviteAccepted(uint256 indexed poolId, address indexed operator, uint256 nonce);
     event EntryPauseSet(bool paused);
+    /// Slots to come that are bad on purpose, hidden: what validators do about them shows who replays.
+    event Planted(uint256 indexed poolId, uint256 fromRound, bytes32[] hashes);
+    event PlantOpened(uint256 indexed poolId, uint256 indexed round, address indexed node);
 
     /// @notice Creates a pool; anyone may. Ids count from 1. Reverts where the windows outlast the unbonding time.
     function createPool(NewPool calldata pool) external returns (uint256 poolId);
@@ -168,8 +174,16 @@ interface IPools {
     /// @notice Adds a registered node of the caller to a pool and locks its stake, `stakePerSlot` times `width`. It is
     /// expected from the next round that opens. `invite` is all zero for an open pool; else it is used up.
     function join(uint256 poolId, address node, uint16 width, Invite calldata invite) external;
-    /// @notice Reverts while entry is paused.
-    function requireEntry() external view;
+    /// @notice The creator hides slots of rounds to come that are bad on purpose. A conviction of one costs its node
+    /// nothing: no stake, no pay, no membership; who accepted it has been overturned all the same. `hashes` are
+    /// `Hashes.plant` of each.
+    function plant(uint256 poolId, bytes32[] calldata hashes) external;
+    /// @notice Shows that a slot was planted, before the case about it ends. Anyone who knows the salt.
+    function openPlant(uint256 poolId, uint256 round, address node, bytes32 salt) external;
+    /// @notice Whether a slot has been opened as planted.
+    function isPlanted(uint256 poolId, uint256 round, address node) external view returns (bool);
+    /// @notice Reverts while entry is paused, and where this is not the operator of a registered node.
+    function requireEntry(address node, address operator) external view;
 
     function poolCount() external view returns (uint256);
     function guardian() external view returns (address);

@@ -12,6 +12,7 @@ library Hashes {
     bytes32 internal constant VERDICTS_DOMAIN = keccak256("pi-protocol/verdicts/1");
     bytes32 internal constant VOTE_DOMAIN = keccak256("pi-protocol/vote/1");
     bytes32 internal constant AUDIT_DOMAIN = keccak256("pi-protocol/audit/1");
+    bytes32 internal constant PLANT_DOMAIN = keccak256("pi-protocol/plant/1");
     bytes32 internal constant AUDITOR_DOMAIN = keccak256("pi-protocol/auditor/1");
     bytes32 internal constant JURY_DOMAIN = keccak256("pi-protocol/jury/1");
 
@@ -73,6 +74,15 @@ library Hashes {
         returns (bytes32)
     {
         return keccak256(abi.encode(VOTE_DOMAIN, block.chainid, court, caseId, juror, outcome, digest, salt));
+    }
+
+    /// @dev A slot that its pool's creator plants. The salt hides which one.
+    function plant(address pools, uint256 poolId, uint256 round, address node, bytes32 salt)
+        internal
+        view
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(PLANT_DOMAIN, block.chainid, pools, poolId, round, node, salt));
     }
 
     /// @dev What a lock in the stake manager is for: its kind (at most 32 bytes of text), and two numbers or addresses.

@@ -574,6 +574,19 @@ contract Handler is Ghosts {
         _try(validator_, address(court), abi.encodeCall(ICourt.watch, (poolId, worker(who).node)), 0);
     }
 
+    function plant(uint256 which, uint256 who) external {
+        uint256 poolId = _pool(which);
+        bytes32[] memory hashes = new bytes32[](1);
+        hashes[0] = Hashes.plant(address(pools), poolId, ledger.pool(poolId).nextRound, worker(who).node, SPEC);
+        _try(CREATOR, address(pools), abi.encodeCall(IPools.plant, (poolId, hashes)), 0);
+    }
+
+    function openPlant(uint256 which, uint256 back, uint256 who) external {
+        (uint256 poolId, uint256 round, bool ok) = _recent(which, back % 3);
+        bytes memory data = abi.encodeCall(IPools.openPlant, (poolId, round, worker(who).node, SPEC));
+        if (ok) _try(STRANGER, address(pools), data, 0);
+    }
+
     function captureSeed(uint256 which, uint256 back) external {
         (uint256 poolId, uint256 round, bool ok) = _recent(which, back % 2);
         if (ok) _capture(poolId, round);

@@ -49,7 +49,7 @@ contract InvariantsTest is Base, System {
 
     /// @dev Each move as often as it stands here. Rounds and cases must go on for anything else to happen.
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
-        bytes4[37] memory once = [
+        bytes4[39] memory once = [
             Handler.stakeSome.selector,
             Handler.unbond.selector,
             Handler.rebond.selector,
@@ -86,6 +86,8 @@ contract InvariantsTest is Base, System {
             Handler.leaveSeat.selector,
             Handler.releaseSeat.selector,
             Handler.watch.selector,
+            Handler.plant.selector,
+            Handler.openPlant.selector,
             Handler.captureSeed.selector
         ];
         bytes4[8] memory twice = [
@@ -484,7 +486,7 @@ contract InvariantsTest is Base, System {
 
     error Never(bytes4 selector);
 
-    function must() public pure returns (bytes4[42] memory) {
+    function must() public pure returns (bytes4[44] memory) {
         return [
             IStakeManager.stake.selector,
             IStakeManager.requestUnbond.selector,
@@ -517,6 +519,8 @@ contract InvariantsTest is Base, System {
             ICourt.leaveSeat.selector,
             ICourt.releaseSeat.selector,
             ICourt.watch.selector,
+            IPools.plant.selector,
+            IPools.openPlant.selector,
             ICourt.captureSeed.selector,
             ICourt.commitVerdicts.selector,
             ICourt.revealVerdicts.selector,
@@ -540,7 +544,7 @@ contract InvariantsTest is Base, System {
     }
 
     function reached() external view {
-        bytes4[42] memory moves = must();
+        bytes4[44] memory moves = must();
         for (uint256 i; i < moves.length; ++i) {
             require(handler.done(moves[i]) != 0, Never(moves[i]));
         }

@@ -71,6 +71,8 @@ contract ReplayTest is Base {
         LeaveSeat,
         ReleaseSeat,
         Watch,
+        Plant,
+        OpenPlant,
         CaptureSeed,
         CommitVerdicts,
         RevealVerdicts,
@@ -202,6 +204,7 @@ contract ReplayTest is Base {
         }
         if (op <= Op.ReportMiss) return (address(ledger), _memberCall(op, a));
         if (op <= Op.Disprove) return (address(ledger), _roundCall(op, a));
+        if (op == Op.Plant || op == Op.OpenPlant) return (address(pools), _verdictCall(op, a));
         if (op <= Op.ReleaseVerdictReserve) return (address(court), _verdictCall(op, a));
         return (address(court), _caseCall(op, a));
     }
@@ -261,6 +264,14 @@ contract ReplayTest is Base {
         if (op == Op.LeaveSeat) return abi.encodeCall(court.leaveSeat, (a[1], a[2]));
         if (op == Op.ReleaseSeat) return abi.encodeCall(court.releaseSeat, (a[1], a[2]));
         if (op == Op.Watch) return abi.encodeCall(court.watch, (a[1], _actors[a[2]]));
+        if (op == Op.Plant) {
+            bytes32[] memory hashes = new bytes32[](1);
+            hashes[0] = Hashes.plant(address(pools), a[1], a[2], _actors[a[3]], _word("salt", a[4]));
+            return abi.encodeCall(pools.plant, (a[1], hashes));
+        }
+        if (op == Op.OpenPlant) {
+            return abi.encodeCall(pools.openPlant, (a[1], a[2], _actors[a[3]], _word("salt", a[4])));
+        }
         if (op == Op.CaptureSeed) return abi.encodeCall(court.captureSeed, (a[1], a[2]));
         if (op == Op.ReleaseVerdictReserve) return abi.encodeCall(court.releaseVerdictReserve, (a[1], a[2]));
         ICourt.Verdict[] memory list = _verdicts(a, 4);

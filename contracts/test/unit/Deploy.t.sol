@@ -45,7 +45,6 @@ contract DeployTest is Base, Deployer {
         assertEq(ledger.pools(), address(pools));
         assertEq(address(ledger.court()), address(court));
         assertEq(ledger.fraudProofs(), address(proofs));
-        assertEq(address(court.registry()), address(registry));
         assertEq(address(court.stakeManager()), address(stakes));
         assertEq(address(court.rewards()), address(rewards));
         assertEq(address(court.pools()), address(pools));

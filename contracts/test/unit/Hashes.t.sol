@@ -122,6 +122,24 @@ contract HashesTest is Base {
         assertTrue(i != 0, "vectors");
     }
 
+    function test_Plants() public {
+        uint256 i;
+        for (;; ++i) {
+            (string memory key, bool exists) = _at("plants", i);
+            if (!exists) break;
+            vm.chainId(_uint(key, "chainId"));
+            bytes32 hash = Hashes.plant({
+                pools: _address(key, "pools"),
+                poolId: _uint(key, "poolId"),
+                round: _uint(key, "round"),
+                node: _address(key, "node"),
+                salt: _word(key, "salt")
+            });
+            assertEq(hash, _word(key, "hash"));
+        }
+        assertTrue(i != 0, "vectors");
+    }
+
     function test_Draws() public view {
         uint256 i;
         for (;; ++i) {

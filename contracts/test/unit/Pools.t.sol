@@ -152,7 +152,7 @@ contract PoolsTest is Base {
         _pause(true);
         assertEq(pools.entryPaused(), true);
         bytes memory paused = err(IPools.EntryPaused.selector);
-        fails(STRANGER, address(pools), abi.encodeCall(pools.requireEntry, ()), paused);
+        fails(STRANGER, address(pools), abi.encodeCall(pools.requireEntry, (STRANGER, STRANGER)), paused);
         fails(CREATOR, address(pools), abi.encodeCall(pools.createPool, (newPool(p))), paused);
         fails(late.operator, address(pools), abi.encodeCall(pools.join, (pool, late.node, 1, open_())), paused);
         fails(v.operator, address(court), abi.encodeCall(court.takeSeat, (pool, v.node)), paused);

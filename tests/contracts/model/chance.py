@@ -260,6 +260,8 @@ class Chance:
             "leave_seat": [who, pool, place],
             "release_seat": [who, pool, place],
             "watch": [node, pool, self._node()],
+            "plant": [self._one([who, CREATOR]), pool, number, node, salt],
+            "open_plant": [who, pool, number, node, salt],
             "capture_seed": [who, pool, number],
             "commit_verdicts": [node, pool, number, salt, self._node(), self._up_to(3), salt],
             "reveal_verdicts": [node, pool, number, salt, self._node(), self._up_to(3), salt],
@@ -547,12 +549,21 @@ class Chance:
         left = [place for place, s in seats if s.left_at]
         if left and self._often(0.7):
             return Move("release_seat", [STRANGER, p.id, self._one(left)])
+        if self._often(0.3):
+            return self._plants(p)
         if seats and self._often(0.5):
             return Move("watch", [self._one(seats)[1].node, p.id, self._node()])
         if seats and self._often(0.5):
             place, seat = self._one(seats)
             return Move("leave_seat", [self._one([seat.node, seat.operator]), p.id, place])
         return self._join(p)
+
+    def _plants(self, p: Pool) -> Move:
+        hidden = list(self.world.court.benches[p.id].hidden)
+        if hidden and self._often(0.6):
+            return Move("open_plant", [STRANGER, p.id, *self._one(hidden)])
+        number = max(0, p.next + self._one([-1, 0, 0, 1]))
+        return Move("plant", [CREATOR, p.id, number, self._node(), 1])
 
     def _tidy(self, p: Pool) -> Move | None:
         """Settle, report, release."""

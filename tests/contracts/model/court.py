@@ -132,6 +132,9 @@ class Bench:
         self.watched: set[tuple[int, int]] = set()
         self.watchers: set[tuple[int, int]] = set()
         """Nodes, and validators that had one watched, by round."""
+        self.hidden: dict[tuple[int, int, int], int] = {}
+        """Plants (round, node, salt), and the first round that each may be in."""
+        self.planted: set[tuple[int, int]] = set()
 
     def seats(self) -> Iterator[tuple[int, Seat]]:
         return ((place, seat) for place, seat in enumerate(self.places) if seat is not None)
@@ -554,7 +557,8 @@ class Court:
         audit.last_ended = self.now
         if not audit.in_ring:
             bench.displaced_ended = self.now
-        if status == CaseStatus.CONVICTED:
+        guilty = status == CaseStatus.CONVICTED and (case.round, case.node) not in bench.planted
+        if guilty:
             amount = p.slash_conviction * case.width
             finder = self._accuser(case)
             stakes.slash(case.operator, pool.lock_name(case.node), amount, finder, p.finder_fee)
@@ -571,7 +575,7 @@ class Court:
             else:
                 stakes.keep(appellant, name, 0)
         stakes.accounts[case.operator].open_cases -= 1
-        pool.resolve(case.round, case.node, status == CaseStatus.CONVICTED)
+        pool.resolve(case.round, case.node, guilty)
         if self.is_final(case.pool, case.round):
             self.release_reserve(case.pool, case.round)
 

@@ -50,6 +50,8 @@ MOVES = (
     "leave_seat",
     "release_seat",
     "watch",
+    "plant",
+    "open_plant",
     "capture_seed",
     "commit_verdicts",
     "reveal_verdicts",

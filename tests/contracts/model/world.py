@@ -205,6 +205,16 @@ class World:
     def watch(self, who: int, pool: int, node: int) -> None:
         self.court.watch(who, pool, node)
 
+    def plant(self, who: int, pool: int, number: int, node: int, salt: int) -> None:
+        p = self.pool(pool)
+        require(who == CREATOR, "creator")
+        self.court.bench(pool).hidden.setdefault((number, node, salt), p.next)
+
+    def open_plant(self, who: int, pool: int, number: int, node: int, salt: int) -> None:
+        bench = self.court.bench(pool)
+        require(bench.hidden.get((number, node, salt), number + 1) <= number, "planted")
+        bench.planted.add((number, node))
+
     def capture_seed(self, who: int, pool: int, number: int) -> None:
         self.court.capture_seed(pool, number)
 

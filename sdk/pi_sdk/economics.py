@@ -1,0 +1,137 @@
+"""What cheating and laziness are worth under a pool's numbers, per slot and round, in tokens. No chain.
+
+A cheat saves at most what the slot is paid for, since nobody trains at a loss: with a share `saved` of the
+work left out it gains `saved * price` at most over honest work. It loses pay and stake when it is audited,
+when a bad segment is among the replayed ones, and when one auditor at least is honest:
+
+    p = chance of an audit * P(a bad segment is drawn) * P(an honest auditor is drawn)
+    value = saved * price - p * (price + slash)
+
+The chance is the least one, of a node with a long clean record. Convictions are taken as certain once an
+honest auditor accuses: an acquittal is appealed up to the jury of all seats, two thirds of which are honest.
+Pay that a conviction also takes (later rounds, others not settled yet) and the lost node are not counted.
+
+A lazy validator saves a replay, which costs a verdict's fee at most. It loses `slash_overturned` when the
+slot was bad and another auditor, who replays, accuses it. So where no slot is ever bad, laziness pays: hence
+planted slots (`plants.py`), a share `audit.planted` of all audited ones.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import comb, floor
+
+from .errors import UsageError
+from .types import TOKEN, PoolParams, RunSpec
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """A way to cheat. `saved`: share of a slot's compute. `bad`: share of its segments that a replay finds
+    wrong; None: one of them."""
+
+    name: str
+    what: str
+    saved: float
+    bad: float | None = 1.0
+
+
+CHEATS = (
+    Cheat("no-compute", "hands in a made-up update", 1.0),
+    Cheat("copy", "hands in what another node revealed", 1.0),
+    Cheat("stale-checkpoint", "starts from an older checkpoint", 0.0),
+    Cheat("half-steps", "trains half of the inner steps", 0.5, 0.5),
+    Cheat("one-segment", "leaves one segment out", 0.0, None),
+    Cheat("forward-only", "never computes a gradient", 2 / 3),
+    Cheat("half-batch", "trains on half of each batch", 0.5),
+    Cheat("int8-weights", "computes in int8", 0.5),
+    Cheat("false-width", "trains one slot of the two it is paid for", 0.5),
+    Cheat("wrong-data", "trains on other data, or labels", 0.0),
+    Cheat("one-step-poison", "poisons a single step", 0.0, None),
+    Cheat("scaled-update", "scales or negates its update", 0.0),
+    Cheat("withheld", "shows no evidence", 0.0),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: the probability to be caught per round, and the expected value in tokens."""
+
+    who: str
+    name: str
+    what: str
+    probability: float
+    value: float
+
+
+def found(spec: RunSpec, bad: float | None) -> float:
+    """Probability that one of a slot's bad segments is among the replayed ones."""
+    segments, drawn = spec.segments, spec.audit.segments
+    wrong = 1 if bad is None else max(1, round(bad * segments))
+    return 1 - comb(segments - wrong, drawn) / comb(segments, drawn)
+
+
+def honest_auditor(params: PoolParams, dishonest: float) -> float:
+    """Probability that one of a slot's auditors is honest, with that share of dishonest seats."""
+    return 1 - dishonest**params.auditors
+
+
+def caught(params: PoolParams, spec: RunSpec, bad: float | None = 1.0, *, dishonest: float = 0.0) -> float:
+    """Probability per round that a cheat with a long clean record is convicted."""
+    chance = params.audit_rate / 10_000
+    return chance * found(spec, bad) * honest_auditor(params, dishonest)
+
+
+def payoff(params: PoolParams, probability: float, saved: float) -> float:
+    """Expected tokens that a cheat gains over honest work, per slot and round, at the most."""
+    price, slash = params.price_per_slot / TOKEN, params.slash_conviction / TOKEN
+    return saved * price - probability * (price + slash)
+
+
+def evaluate(params: PoolParams, spec: RunSpec, dishonest: float = 1 / 3) -> Iterator[Line]:
+    """Every cheat and every laziness, with that share of dishonest seats."""
+    for cheat in CHEATS:
+        saved = 1 / spec.segments if cheat.name == "one-segment" else cheat.saved
+        p = caught(params, spec, cheat.bad, dishonest=dishonest)
+        yield Line("worker", cheat.name, cheat.what, p, payoff(params, p, saved))
+    fee, overturned = params.verdict_fee / TOKEN, params.slash_overturned / TOKEN
+    planted = spec.audit.planted / 10_000
+    p = planted * _another_honest(params, dishonest)
+    yield Line("validator", "lazy", "accepts without a replay", p, fee - p * overturned)
+    yield Line("validator", "absent", "commits no verdicts", 1.0, -params.slash_absence / TOKEN)
+    fault = params.slash_false_accusation / TOKEN
+    finder = params.finder_fee / 10_000 * params.slash_conviction / TOKEN
+    yield Line(
+        "validator",
+        "false-accuser",
+        "accuses without a replay",
+        1 - planted,
+        fee + planted * finder - (1 - planted) * fault,
+    )
+
+
+def _another_honest(params: PoolParams, dishonest: float) -> float:
+    return 1 - dishonest ** (params.auditors - 1)
+
+
+def least_planted(params: PoolParams, dishonest: float = 1 / 3) -> int | None:
+    """Basis points of planted slots from which laziness does not pay; None where no share is enough."""
+    weight = params.slash_overturned * _another_honest(params, dishonest)
+    share = floor(10_000 * params.verdict_fee / weight) + 1 if weight else 10_001
+    return share if share <= 10_000 else None
+
+
+def check(params: PoolParams, spec: RunSpec) -> None:
+    """`UsageError` where some cheat or laziness is worth its while."""
+    gains = [line for line in evaluate(params, spec) if line.value > 0]
+    if gains:
+        said = ", ".join(f"{line.name} gains {line.value:.2g}" for line in gains)
+        raise UsageError(
+            f"in this pool dishonesty pays, in tokens per slot or verdict: {said}",
+            f"see pi pool economics{_planting(params, gains)}; --unsound creates it all the same",
+        )
+
+
+def _planting(params: PoolParams, gains: list[Line]) -> str:
+    least = least_planted(params)
+    lazy = any(line.name == "lazy" for line in gains)
+    return f"; audit.planted of {least} basis points ends laziness" if lazy and least else ""

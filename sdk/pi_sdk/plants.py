@@ -1,0 +1,54 @@
+"""Slots that a pool's creator has made bad on purpose, so that a validator that accepts without replaying
+loses stake.
+
+The creator hides them on chain (`pi pool plant`). The node's owner, who is in the know, lets that node work
+badly in those rounds (`pi-worker join --plants FILE`), and it opens each once it is accused. The file is the
+secret: who has it knows which verdicts are tests.
+"""
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, ValidationError
+
+from .errors import ConfigError
+from .types import Address, Hash, Model
+
+if TYPE_CHECKING:
+    from .client import Client
+
+_MOST = 1024
+
+
+class Plants(Model):
+    """One node's planted slots in one pool: rounds and their salts."""
+
+    pool_id: int = Field(ge=1)
+    node: Address
+    salts: dict[int, Hash] = Field(max_length=_MOST)
+
+    @classmethod
+    def hide(cls, client: "Client", pool_id: int, node: str, rounds: list[int], path: Path) -> Self:
+        """Writes the file, then sends the hashes, as the pool's creator."""
+        plants = cls(pool_id=pool_id, node=node, salts={r: secrets.token_hex(32) for r in rounds})
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(plants.model_dump_json())
+        client.plant(pool_id, [(r, node, bytes.fromhex(salt)) for r, salt in plants.salts.items()])
+        return plants
+
+    @classmethod
+    def load(cls, path: Path, pool_id: int, node: str) -> Self:
+        """`ConfigError` for a file that is not one, or is about another pool or node."""
+        try:
+            plants = cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise ConfigError(
+                f"cannot read the plants in {path}", "pi pool plant writes such a file"
+            ) from error
+        if (plants.pool_id, plants.node.lower()) != (pool_id, node.lower()):
+            raise ConfigError(
+                f"{path} is about node {plants.node} in pool {plants.pool_id}",
+                f"this is {node} in pool {pool_id}",
+            )
+        return plants
