@@ -89,7 +89,18 @@ def test_the_honest_are_paid_and_a_cheat_is_slashed_by_a_jury(tmp_path):
             account = client.stake_account(operator)
             assert account.locked == 0 and account.bonded == params.seat_stake + found
 
-        assert not net.findings(pool_id), "what a cheat forfeits is part of a right run"
+        words = [BIN / "pi", "audit", pool_id, "--rpc-url", net.chain.url, "--json"]
+        words += ["--replay", 100, "--cache", tmp_path / "corpus"]
+        audit = subprocess.run([*map(str, words)], capture_output=True, text=True)
+        found = json.loads(audit.stdout)
+        assert (audit.returncode, found["findings"]) == (0, []), (
+            "what a cheat forfeits is part of a right run"
+        )
+        drawn = {(a["round"], a["node"]) for judge in judges for a in judge.events("audit")}
+        checked = found["checked"]
+        assert checked["replays"] > 3 and checked.get("slots without evidence", 0) + checked[
+            "replays"
+        ] >= len(drawn)
         losses = judges[0].events("val_loss")
         assert [e["round"] for e in losses] == [-1, 0, 1, 2]
         assert command(net, pool_id, 0, "status")["seat"] is None

@@ -10,11 +10,13 @@ see, and what an RPC node could lie about, is.
 """
 
 import json
+import random
 import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,12 +27,13 @@ from pi_sdk.options import HELP, json_option, network_options, verbose_option
 from pi_sdk.results import Event
 from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore, MultiStore, Store
-from pi_sdk.types import TOKEN, Model, Reveal
+from pi_sdk.types import TOKEN, CaseStatus, Model, Outcome, Reveal
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 
 from .checkpoints import fetched
 from .evidence import Slot
+from .replays import Replays
 
 _ZERO = bytes(32)
 _COMMITMENT_BYTES = 27  # the chain keeps so many of a commitment
@@ -71,10 +74,21 @@ class _Round:
 
 
 class RunAudit:
-    """One audit. `store` is any mirror; stores that reveals announced are asked for what it lacks."""
+    """One audit. `store` is any mirror; stores that reveals announced are asked for what it lacks. `replay`:
+    so many of the slots that the seeds drew, chosen by `choose`, are replayed too; the corpus is kept in
+    `cache`."""
 
-    def __init__(self, client: Client, pool_id: int, store: Store):
+    def __init__(
+        self,
+        client: Client,
+        pool_id: int,
+        store: Store,
+        replay: int = 0,
+        choose: random.Random | None = None,
+        cache: Path | None = None,
+    ):
         self.client, self.pool_id, self.store = client, pool_id, store
+        self.replay, self.choose, self.cache = replay, choose or random.SystemRandom(), cache
         self.checked: dict[str, int] = defaultdict(int)
         self.result: Checkpoint | None = None
         """The model that the run came to, once all rounds were gone through."""
@@ -95,6 +109,7 @@ class RunAudit:
         known = self._checkpoint(self.spec.genesis_file)
         if [known.root()] != roots:
             raise PiError("the first checkpoint has another root than the chain says")
+        sample, replays = self._sample(), None
         private: dict[str, bytes] = {}
         for number in sorted(self.rounds):
             round_ = self.rounds[number]
@@ -104,6 +119,9 @@ class RunAudit:
             if number in self.rolled_back.values():
                 self.gone_back_to[number] = start
             yield from self._chain_data(round_, private)
+            for node in sample.get(number, ()):
+                replays = replays or Replays(self.spec, self.store, self.cache or Path("cache/data"))
+                yield from self._replay(replays, round_, node, start)
             known = yield from self._result(round_, start)
         self.result = known
         yield from self._pay()
@@ -256,6 +274,51 @@ class RunAudit:
             taken.append(left.pop(next(p % n for p in range(start, start + n) if p % n in left)))
         return taken
 
+    def _sample(self) -> dict[int, list[str]]:
+        """Nodes by round whose slots are replayed."""
+        drawn = [
+            (r.number, node)
+            for r in self.rounds.values()
+            for node in sorted(r.revealed)
+            if r.seed is not None and self._auditors(r, node)
+        ]
+        sample: dict[int, list[str]] = defaultdict(list)
+        for number, node in self.choose.sample(drawn, min(self.replay, len(drawn))):
+            sample[number].append(node)
+        return sample
+
+    def _replay(self, replays: "Replays", round_: _Round, node: str, start: Checkpoint) -> Iterator[Finding]:
+        """Whether a replay says what became of the slot."""
+        assert round_.seed is not None
+        slot, delay = self._slot(round_.revealed[node]), self.spec.outer.delay
+        if 0 < delay <= round_.number:
+            slot = replace(slot, data_root=self.starts[round_.number - delay])
+        report = replays.replay(replace(slot, start_root=start.root()), start, round_.seed)
+        if report.outcome == Outcome.WITHHELD:
+            self.checked["slots without evidence"] += 1
+            return
+        self.checked["replays"] += 1
+        guilty = (round_.number, node) in self._found_guilty()
+        if report.outcome == Outcome.MISMATCH and not guilty:
+            yield self._finding(
+                round_, f"replay of {node}", f"{'; '.join(report.reasons)}; nobody convicted it"
+            )
+        elif report.outcome == Outcome.ACCEPT and guilty:
+            yield self._finding(round_, f"replay of {node}", "it is as it should be, but was convicted")
+
+    def _found_guilty(self) -> set[tuple[int, str]]:
+        """Slots (round, node) that a case ended against; planted ones are among them."""
+        about = {
+            e.args["case_id"]: (e.args["round"], e.args["node"])
+            for e in self.events
+            if e.name == "CaseOpened"
+        }
+        return {
+            about[e.args["case_id"]]
+            for e in self.events
+            if e.name == "CaseResolved" and e.args["status"] == CaseStatus.CONVICTED
+        }
+
     def _result(self, round_: _Round, start: Checkpoint) -> Generator[Finding, None, Checkpoint]:
         """The checkpoint that the round's updates lead to, and whether what was posted is that one."""
         if not round_.closes or round_.disproved:
@@ -293,11 +356,8 @@ class RunAudit:
 
     def _update(self, event: Event, opened: Reveal) -> UpdateFile:
         """A revealed update, held against its reveal. `StoreError`, `MalformedArtifact`."""
-        args = event.args
-        values = self.spec.update_values(args["round"])
-        file, locations = args["update_file"].hex(), args["locations"]
-        slot = Slot(args["round"], args["node"], opened, file, locations, opened.start_root)
-        data = fetched(slot, self.store, max_update_bytes(self.spec.codec, values))
+        values = self.spec.update_values(event.args["round"])
+        data = fetched(self._slot(event), self.store, max_update_bytes(self.spec.codec, values))
         update = UpdateFile(self.spec.codec, data, values)
         if update.root != opened.update_root:
             raise MalformedArtifact("its root is not the committed one")
@@ -310,6 +370,12 @@ class RunAudit:
         return Checkpoint.from_bytes(data, *self.spec.checkpoint_shape)
 
     # --- money --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _slot(event: Event) -> Slot:
+        args, opened = event.args, Reveal(**event.args["reveal"])
+        file, locations = args["update_file"].hex(), args["locations"]
+        return Slot(args["round"], args["node"], opened, file, locations, opened.start_root)
 
     def _pay(self) -> Iterator[Finding]:
         """Whether each node was paid for what counts, and the pool's books for what was paid."""
@@ -376,10 +442,34 @@ def _hex(root: bytes | None) -> str:
 @click.option(
     "--store", "urls", multiple=True, help="URL of a mirror; several are tried in turn. [default: the pool's]"
 )
+@click.option(
+    "--replay",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Also replay N random slots of those that were audited (needs torch).",
+)
+@click.option("--seed", type=int, help="Of the choice of slots. [default: the system's randomness]")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path("cache/data"),
+    show_default=True,
+    help="Where --replay keeps the run's data.",
+)
 @network_options
 @json_option
 @verbose_option
-def audit(pool_id: int, urls: tuple[str, ...], network: str, rpc_url: str | None, as_json: bool) -> None:
+def audit(
+    pool_id: int,
+    urls: tuple[str, ...],
+    replay: int,
+    seed: int | None,
+    cache: Path,
+    network: str,
+    rpc_url: str | None,
+    as_json: bool,
+) -> None:
     """Check a whole run again, from the chain and any mirror of its artifacts.
 
     Derives every start, included set, outer step, seed, draw and payment anew and names what is not as it
@@ -391,7 +481,8 @@ def audit(pool_id: int, urls: tuple[str, ...], network: str, rpc_url: str | None
         client = stack.enter_context(Client(network, rpc_url=rpc_url))
         mirrors = urls or (client.pool(pool_id).store_uri,)
         stores = [stack.enter_context(HttpStore(url)) for url in mirrors]
-        whole = RunAudit(client, pool_id, MultiStore(stores))
+        choose = None if seed is None else random.Random(seed)
+        whole = RunAudit(client, pool_id, MultiStore(stores), replay, choose, cache)
         findings = []
         for finding in whole.run():
             findings.append(finding)
