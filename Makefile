@@ -7,7 +7,7 @@ STAMPS := .make
 
 AUDIT := $(STAMPS)/audit/bin
 
-.PHONY: help setup demo test soak model bench bench-training bench-loss lint format contracts clean gas slither proofs mutants coverage
+.PHONY: help setup demo test soak model bench bench-training bench-verification bench-loss lint format contracts clean gas slither proofs mutants coverage
 
 
 help: ## this list
@@ -41,6 +41,9 @@ bench: setup ## the benchmarks; tables on the terminal, JSON in benchmarks/resul
 
 bench-training: setup ## the training engine's benchmarks, and what stands in results/training.json (about 30 minutes)
 	PI_LOSS_MINUTES=10 $(BIN)/python -m benchmarks outer_step overhead utilisation churn side_by_side loss training
+
+bench-verification: setup ## attacks, honest work, activation proofs, costs, the audit, fuzzing: results/verification.json
+	$(BIN)/python -m benchmarks attacks honest toploc cost audit fuzz verification
 
 bench-loss: setup ## all of the loss grid, on from where it was (hours; results/loss.json)
 	$(BIN)/python -m benchmarks loss training

@@ -17,8 +17,10 @@ NAMES = (
     "utilisation",
     "churn",
     "side_by_side",
+    "audit",
     "loss",
     "training",
+    "verification",
 )
 
 

@@ -1,50 +1,20 @@
 """The training engine's figures in one place: results/training.json and, with plots, results/training.html.
 
-Puts together what the other benchmarks left in results/, each with the machine and the commit that it was
-measured on. What has not been measured is missing.
-
-    python -m benchmarks training
+python -m benchmarks training
 """
 
-import json
 from collections import defaultdict
-from html import escape
-from importlib.resources import files
 
-from pi_sdk.charts import legend, line_chart, table
 from pi_sdk.types import CodecSpec, OuterSpec
 from pi_train.codecs import max_update_bytes
 
-from .common import RESULTS, machine
+from .assembly import COLOURS, assemble, chart
 
-COLOURS = ("var(--accent)", "#d9822b", "#3d9970", "#b5467c", "#7a6ff0", "#999")
 PARAMETERS = 828_544
 
 
 def main() -> None:
-    found = {name: _read(name) for name in _SECTIONS}
-    out = {"version": 1, "machine": machine()}
-    for name, section in _SECTIONS.items():
-        if found[name] is not None:
-            out[name] = section(found[name]["rows"])
-    out["bytes"] = _bytes()
-    out["measured"] = {name: result["machine"] for name, result in found.items() if result is not None}
-    (RESULTS / "training.json").write_text(json.dumps(out, indent=1) + "\n")
-    (RESULTS / "training.html").write_text(page(out))
-    for name in _SECTIONS:
-        print(f"{name:>12}: {_told(out.get(name))}")
-    print(f"written to {RESULTS / 'training.json'} and training.html")
-
-
-def _read(name: str) -> dict | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def _told(section: list | dict | None) -> str:
-    if section is None:
-        return "not measured: make bench-training"
-    return f"{len(section)} rows" if isinstance(section, list) else "measured"
+    assemble("training", "The training engine, measured", _SECTIONS, _plots, {"bytes": _bytes()})
 
 
 # --- sections -----------------------------------------------------------------------------------------------
@@ -90,45 +60,12 @@ def _bytes() -> list[dict]:
     return [row | {"times below fp32": dense / row["bytes"]} for row in rows]
 
 
-# --- the page -----------------------------------------------------------------------------------------------
+# --- plots --------------------------------------------------------------------------------------------------
 
 
-def page(out: dict) -> str:
-    """results/training.html: plots and all rows, self-contained."""
-    style = files("pi_sdk").joinpath("report.css").read_text(encoding="utf-8")
-    parts = ["<h1>The training engine, measured</h1>"]
-    if rows := out.get("loss"):
-        parts += [_curves(rows), _frontier(rows)]
-    for name in (*_SECTIONS, "bytes"):
-        section = out.get(name)
-        if isinstance(section, dict):
-            section = section.get("parts", [section])
-        if section:
-            parts.append(_all_rows(name.replace("_", " "), section, out["measured"].get(name)))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>The training engine, measured</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _all_rows(title: str, rows: list[dict], where: dict | None) -> str:
-    names = [name for name in rows[0] if name != "curve"]
-    cells = [[escape(_number(row.get(name))) for name in names] for row in rows]
-    numbers = [i for i, name in enumerate(names) if not isinstance(rows[0][name], str)]
-    note = f"{where['cpu']}, {where['cores']} cores, commit {where['commit'][:12]}" if where else ""
-    return (
-        f"<section><h2>{escape(title.capitalize())}</h2>"
-        f'<p class="note">{escape(note)}</p>{table(names, cells, numbers)}</section>'
-    )
-
-
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+def _plots(out: dict) -> list[str]:
+    rows = out.get("loss")
+    return [_curves(rows), _frontier(rows)] if rows else []
 
 
 def _label(row: dict) -> str:
@@ -151,7 +88,7 @@ def _curves(rows: list[dict]) -> str:
             ]
             lines.append((_label(row), colour, points))
         sections.append(
-            _chart(f"Gap to synchronous AdamW, {group}", "Per cent of held-out loss, by inner step.", lines)
+            chart(f"Gap to synchronous AdamW, {group}", "Per cent of held-out loss, by inner step.", lines)
         )
     return "".join(sections)
 
@@ -167,23 +104,4 @@ def _frontier(rows: list[dict]) -> str:
         (method, colour, sorted((traffic, loss) for traffic, loss in points.items()))
         for colour, (method, points) in zip(COLOURS, best.items(), strict=False)
     ]
-    return _chart("Loss against traffic", "Held-out loss after 500 steps, by times less traffic.", lines)
-
-
-def _chart(title: str, note: str, lines: list[tuple[str, str, list]]) -> str:
-    xs = [x for *_, points in lines for x, _ in points]
-    ys = [y for *_, points in lines for _, y in points]
-    if not xs:
-        return ""
-    pad = 0.08 * (max(ys) - min(ys) + 1e-3)
-    every = (max(xs) - min(xs)) / 8 or 1
-    chart = line_chart(
-        lines,
-        x=(min(xs), max(xs)),
-        y=(min(ys) - pad, max(ys) + pad),
-        x_ticks=[(min(xs) + i * every, f"{min(xs) + i * every:.0f}") for i in range(9)],
-        dots=True,
-        label=title,
-    )
-    keys = legend((name, colour) for name, colour, _ in lines)
-    return f'<section><h2>{escape(title)}</h2><p class="note">{escape(note)}</p>{keys}{chart}</section>'
+    return chart("Loss against traffic", "Held-out loss after 500 steps, by times less traffic.", lines)
