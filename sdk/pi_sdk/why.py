@@ -257,6 +257,10 @@ class _Teller:
                 return f"missed, {args['in_a_row']} in a row{cost}"
             case "Convicted":
                 return "convicted"
+            case "Watched":
+                return f"validator {args['validator']} has it audited for certain"
+            case "PlantOpened":
+                return "shown to be planted: a conviction costs it nothing"
         return None
 
     def _case_text(self, event: Event) -> str | None:
