@@ -1,14 +1,21 @@
-"""A planted slot: judged like any other, convicted, and its node loses nothing; with real processes."""
+"""A planted slot: judged like any other, convicted, and its node loses nothing; with real processes. And what
+`pi audit` says of that run when somebody lies about it."""
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from network import BIN, TestNetwork, network
-from pi_sdk.errors import ConfigError
+from pi_sdk.client import Client
+from pi_sdk.errors import ConfigError, PiError
 from pi_sdk.plants import Plants
+from pi_sdk.results import Event
+from pi_sdk.store import LocalStore
 from pi_sdk.types import CaseStatus
+from pi_validator.run_audit import RunAudit
 
 
 def plant(net: TestNetwork, key: str, *words: object) -> subprocess.CompletedProcess:
@@ -45,6 +52,64 @@ def test_planted_slot_is_convicted_and_costs_its_node_nothing(tmp_path: Path):
         assert net.creator.total_earned(net.key("operator", 1).address) == spec.rounds * price
         assert net.creator.stake_account(net.key("operator", 1).address).locked == 0
         assert net.findings(pool) == []
+        an_audit_names_every_lie(net, pool)
+
+
+class Liar:
+    """A chain client whose node tells one event otherwise than it was."""
+
+    def __init__(self, client: Client, name: str, change: Callable[[dict], dict]):
+        self._client, self._name, self._change = client, name, change
+
+    def __getattr__(self, name: str):
+        return getattr(self._client, name)
+
+    def events(self, **asked) -> list[Event]:
+        found = self._client.events(**asked)
+        i = next(i for i, e in enumerate(found) if e.name == self._name and self._change(e.args))
+        found[i] = found[i].model_copy(update={"args": found[i].args | self._change(found[i].args)})
+        return found
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+LIES: list[tuple[str, Callable[[dict], dict], int | None, str]] = [
+    ("SeedCaptured", lambda a: {"seed": flipped(a["seed"])}, 0, "audit seed"),
+    ("Revealed", lambda a: {"reveal": a["reveal"] | {"norm": 7}}, 0, "commitment of"),
+    ("Committed", lambda a: {"commitment": bytes(32)}, 0, "commitment of"),
+    ("RoundClosed", lambda a: {"root": flipped(a["root"])}, 1, "start root"),
+    ("VerdictsRevealed", lambda a: {"validator": "0x" + "00" * 20} if a["verdicts"] else {}, 0, "verdict of"),
+    ("CaseOpened", lambda a: {"jury": []}, 0, "jury 0 of case 1"),
+    ("VoteRevealed", lambda a: {"outcome": 1}, 0, "case 1"),
+    ("CaseResolved", lambda a: {"status": CaseStatus.ACQUITTED}, 0, "case 1"),
+    ("Settled", lambda a: {"paid": a["paid"] + 1}, None, "pay of"),
+    ("Credited", lambda a: {"amount": a["amount"] + 1}, None, "budget: Credited"),
+]
+
+
+def an_audit_names_every_lie(net: TestNetwork, pool: int) -> None:
+    """What the chain's events, or a mirror's files, say wrongly is named with its round."""
+    store = LocalStore(net.folder / "orchestrator" / "blobs")
+    for name, change, round_, what in LIES:
+        liar = cast(Client, Liar(net.creator, name, change))
+        findings = [(f.round, f.what) for f in RunAudit(liar, pool, store).run()]
+        assert any(r == round_ and w.startswith(what) for r, w in findings), (name, findings)
+    events = net.creator.events(pool_id=pool)
+    files = [(e.args["round"], e.args["update_file"]) for e in events if e.name == "Revealed"]
+    files += [(e.args["round"], e.args["checkpoint_file"]) for e in events if e.name == "RoundClosed"]
+    for round_, file in files:
+        if any(file):  # a confirm-only reveal has none
+            path = store.path_of(file.hex())
+            good = path.read_bytes()
+            path.write_bytes(flipped(good))
+            assert [f.round for f in RunAudit(net.creator, pool, store).run()] == [round_]
+            path.write_bytes(good)
+    path = store.path_of(net.creator.pool(pool).run_spec_hash.hex())
+    path.write_bytes(flipped(path.read_bytes()))
+    with pytest.raises(PiError, match=path.name[:12]):
+        list(RunAudit(net.creator, pool, store).run())
 
 
 def test_plants_of_another_node_are_refused(tmp_path: Path):

@@ -15,13 +15,13 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from pi_sdk.client import Client
-from pi_sdk.codec import accumulate, audit_draw, auditor_draw
+from pi_sdk.codec import accumulate
 from pi_sdk.errors import MalformedArtifact, PiError, StoreError
 from pi_sdk.options import HELP, json_option, network_options, verbose_option
 from pi_sdk.results import Event
@@ -33,6 +33,7 @@ from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step
 
 from .checkpoints import fetched
 from .evidence import Slot
+from .history import History, Round, Trial
 from .replays import Replays
 
 _ZERO = bytes(32)
@@ -48,29 +49,6 @@ class Finding(Model):
     what: str
     """The object: "RunSpec", "checkpoint", "update of 0x...", ..."""
     problem: str
-
-
-@dataclass
-class _Round:
-    number: int
-    posted_start: bytes
-    committed: dict[str, bytes] = field(default_factory=dict)
-    revealed: dict[str, Event] = field(default_factory=dict)
-    excluded: dict[str, int] = field(default_factory=dict)
-    """By the last close that stands."""
-    closes: list[Event] = field(default_factory=list)
-    disproved: bool = False
-    """The last close, where another one was still possible."""
-    overruled: bytes | None = None
-    seed: bytes | None = None
-    seed_block: int = 0
-    verdicts: list[Event] = field(default_factory=list)
-    members: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Operator and first round of each node, when the round opened."""
-    places: int = 0
-    """Seats, left ones included, when it opened."""
-    watched: set[str] = field(default_factory=set)
-    """Nodes that validators had audited for certain."""
 
 
 class RunAudit:
@@ -99,10 +77,8 @@ class RunAudit:
         """
         self.spec, self.params = load_rules(self.client, self.pool_id, self.store)
         self.events = self.client.events(pool_id=self.pool_id)
-        self.rounds, self.seats = self._read()
-        self.rolled_back = {
-            e.args["round"]: e.args["to_round"] for e in self.events if e.name == "RolledBack"
-        }
+        self.history = History(self.events, self.params)
+        self.rounds = self.history.rounds
         self.starts: dict[int, bytes] = {}
         self.gone_back_to: dict[int, Checkpoint] = {}
         roots = [e.args["genesis_root"] for e in self.events if e.name == "PoolCreated"]
@@ -116,7 +92,7 @@ class RunAudit:
             start = yield from self._start(round_, known)
             if start is None:
                 return
-            if number in self.rolled_back.values():
+            if number in self.history.rolled_back.values():
                 self.gone_back_to[number] = start
             yield from self._chain_data(round_, private)
             for node in sample.get(number, ()):
@@ -124,62 +100,12 @@ class RunAudit:
                 yield from self._replay(replays, round_, node, start)
             known = yield from self._result(round_, start)
         self.result = known
+        yield from self._cases()
         yield from self._pay()
-
-    # --- what happened ------------------------------------------------------------------------------------
-
-    def _read(self) -> tuple[dict[int, _Round], dict[int, list[list]]]:
-        """Rounds, and per seat its holders as [operator, node, active_from, left_at]."""
-        rounds: dict[int, _Round] = {}
-        members: dict[str, tuple[str, int]] = {}
-        seats: dict[int, list[list]] = defaultdict(list)
-        watched: dict[int, set[str]] = defaultdict(set)
-        for event in self.events:
-            args, name = event.args, event.name
-            if name == "Joined":
-                members[args["node"]] = (args["operator"], args["active_from"])
-            elif name == "SeatTaken":
-                seats[args["seat"]].append([args["operator"], args["node"], args["active_from"], 0])
-            elif name == "SeatLeft":
-                seats[args["seat"]][-1][3] = args["left_at"]
-            elif name == "Watched":  # before the round opens
-                watched[args["round"]].add(args["node"])
-            elif name == "RoundOpened":
-                round_ = _Round(args["round"], args["start_root"])
-                round_.members, round_.places = dict(members), len(seats)
-                round_.watched = watched[round_.number]
-                rounds[round_.number] = round_
-            elif args.get("round") in rounds:
-                self._note(rounds[args["round"]], event, args["round"] + 1 in rounds)
-        return rounds, seats
-
-    @staticmethod
-    def _note(round_: _Round, event: Event, is_past: bool) -> None:
-        args = event.args
-        match event.name:
-            case "Committed":
-                round_.committed[args["node"]] = args["commitment"]
-            case "Revealed":
-                round_.revealed[args["node"]] = event
-            case "RevealsSealed" | "SeedRepinned":
-                round_.seed_block = args["seed_block"]
-            case "SeedCaptured":
-                round_.seed = args["seed"]
-            case "Excluded":
-                round_.excluded[args["node"]] = args["reason"]
-            case "RoundClosed":
-                round_.closes.append(event)
-                round_.disproved = False
-            case "CloseDisproved" if not is_past:
-                round_.excluded, round_.disproved = {}, True
-            case "CloseOverruled":
-                round_.overruled = args["root"]
-            case "VerdictsRevealed":
-                round_.verdicts.append(event)
 
     # --- one round ----------------------------------------------------------------------------------------
 
-    def _start(self, round_: _Round, known: Checkpoint) -> Generator[Finding, None, Checkpoint | None]:
+    def _start(self, round_: Round, known: Checkpoint) -> Generator[Finding, None, Checkpoint | None]:
         """The checkpoint that the round starts from, after the vote; None where it is nowhere."""
         before = self.rounds.get(round_.number - 1)
         if round_.number and (before is None or not before.closes):
@@ -196,7 +122,7 @@ class RunAudit:
             problem = f"{_hex(said)} on chain, {_hex(voted)} by the votes"
             yield self._finding(round_, "start-root vote", problem)
         root = said or posted
-        back = self.rolled_back.get(round_.number)
+        back = self.history.rolled_back.get(round_.number)
         if before is not None and not said:
             expected = before.closes[-1].args["root"] if back is None else self.starts[back]
             if expected != posted:
@@ -217,7 +143,7 @@ class RunAudit:
             yield self._finding(round_, "checkpoint", "the one that the chain goes on from is nowhere")
             return None
 
-    def _chain_data(self, round_: _Round, private: dict[str, bytes]) -> Iterator[Finding]:
+    def _chain_data(self, round_: Round, private: dict[str, bytes]) -> Iterator[Finding]:
         """Commitments, the accumulator, the chain of private states, the seed, the draws."""
         accumulator = _ZERO
         for node, event in round_.revealed.items():
@@ -242,37 +168,14 @@ class RunAudit:
                 yield self._finding(round_, "audit seed", f"is not the hash of block {round_.seed_block}")
             yield from self._draws(round_)
 
-    def _draws(self, round_: _Round) -> Iterator[Finding]:
+    def _draws(self, round_: Round) -> Iterator[Finding]:
         assert round_.seed is not None
         for event in round_.verdicts:
             for verdict in event.args["verdicts"]:
                 node, judge = verdict["node"], event.args["validator"]
-                if judge not in self._auditors(round_, node):
+                if judge not in self.history.auditors(round_, node):
                     yield self._finding(round_, f"verdict of {judge}", f"it was not drawn for {node}")
                 self.checked["verdicts"] += 1
-
-    def _auditors(self, round_: _Round, node: str) -> list[str]:
-        """The validators that the seed draws for a slot."""
-        assert round_.seed is not None
-        if node not in round_.members:
-            return []
-        operator, since = round_.members[node]
-        chance = self.params.audit_chance(max(0, round_.number - since))
-        if node not in round_.watched and audit_draw(round_.seed, node) >= chance:
-            return []
-        n, taken = round_.places, []
-        left = {}
-        for place in range(n):
-            for owner, validator, active_from, left_at in self.seats[place]:
-                live = active_from <= round_.number and (not left_at or round_.number < left_at)
-                if live and owner != operator:
-                    left[place] = validator
-        for k in range(self.params.auditors):
-            if not left:
-                break
-            start = auditor_draw(round_.seed, node, k, n)
-            taken.append(left.pop(next(p % n for p in range(start, start + n) if p % n in left)))
-        return taken
 
     def _sample(self) -> dict[int, list[str]]:
         """Nodes by round whose slots are replayed."""
@@ -280,14 +183,14 @@ class RunAudit:
             (r.number, node)
             for r in self.rounds.values()
             for node in sorted(r.revealed)
-            if r.seed is not None and self._auditors(r, node)
+            if r.seed is not None and self.history.auditors(r, node)
         ]
         sample: dict[int, list[str]] = defaultdict(list)
         for number, node in self.choose.sample(drawn, min(self.replay, len(drawn))):
             sample[number].append(node)
         return sample
 
-    def _replay(self, replays: "Replays", round_: _Round, node: str, start: Checkpoint) -> Iterator[Finding]:
+    def _replay(self, replays: "Replays", round_: Round, node: str, start: Checkpoint) -> Iterator[Finding]:
         """Whether a replay says what became of the slot."""
         assert round_.seed is not None
         slot, delay = self._slot(round_.revealed[node]), self.spec.outer.delay
@@ -298,7 +201,7 @@ class RunAudit:
             self.checked["slots without evidence"] += 1
             return
         self.checked["replays"] += 1
-        guilty = (round_.number, node) in self._found_guilty()
+        guilty = (round_.number, node) in self.history.guilty()
         if report.outcome == Outcome.MISMATCH and not guilty:
             yield self._finding(
                 round_, f"replay of {node}", f"{'; '.join(report.reasons)}; nobody convicted it"
@@ -306,20 +209,7 @@ class RunAudit:
         elif report.outcome == Outcome.ACCEPT and guilty:
             yield self._finding(round_, f"replay of {node}", "it is as it should be, but was convicted")
 
-    def _found_guilty(self) -> set[tuple[int, str]]:
-        """Slots (round, node) that a case ended against; planted ones are among them."""
-        about = {
-            e.args["case_id"]: (e.args["round"], e.args["node"])
-            for e in self.events
-            if e.name == "CaseOpened"
-        }
-        return {
-            about[e.args["case_id"]]
-            for e in self.events
-            if e.name == "CaseResolved" and e.args["status"] == CaseStatus.CONVICTED
-        }
-
-    def _result(self, round_: _Round, start: Checkpoint) -> Generator[Finding, None, Checkpoint]:
+    def _result(self, round_: Round, start: Checkpoint) -> Generator[Finding, None, Checkpoint]:
         """The checkpoint that the round's updates lead to, and whether what was posted is that one."""
         if not round_.closes or round_.disproved:
             return start
@@ -377,6 +267,36 @@ class RunAudit:
         file, locations = args["update_file"].hex(), args["locations"]
         return Slot(args["round"], args["node"], opened, file, locations, opened.start_root)
 
+    # --- cases and money ----------------------------------------------------------------------------------
+
+    def _cases(self) -> Iterator[Finding]:
+        """Every jury as the seed draws it, and every outcome as its votes have it."""
+        trials: dict[int, Trial] = {}
+        for event in self.events:
+            args, name = event.args, event.name
+            if name == "CaseOpened":
+                trial = Trial(self.rounds[args["round"]], args["node"], args["accuser"])
+                trials[args["case_id"]] = trial
+                yield from self._jury(args, trial, 0)
+            elif name == "CaseEscalated":
+                trial = trials[args["case_id"]]
+                trial.votes = {}
+                yield from self._jury(args, trial, args["level"])
+            elif name == "VoteRevealed":
+                trials[args["case_id"]].votes[args["juror"]] = Outcome(args["outcome"])
+            elif name == "CaseResolved":
+                self.checked["cases"] += 1
+                trial, status = trials[args["case_id"]], CaseStatus(args["status"])
+                if trial.votes.keys() - trial.jury or status != trial.outcome():
+                    problem = f"{status.name.lower()} on chain, {trial.outcome().name.lower()} by its votes"
+                    yield self._finding(trial.round, f"case {args['case_id']}", problem)
+
+    def _jury(self, args: dict[str, Any], trial: Trial, level: int) -> Iterator[Finding]:
+        trial.jury, case_id = set(args["jury"]), args["case_id"]
+        if trial.jury != self.history.jury(case_id, trial, level):
+            problem = "is not the one that the seed draws"
+            yield self._finding(trial.round, f"jury {level} of case {case_id}", problem)
+
     def _pay(self) -> Iterator[Finding]:
         """Whether each node was paid for what counts, and the pool's books for what was paid."""
         due, convicted = self._due(), self._convicted()
@@ -429,7 +349,7 @@ class RunAudit:
         return found
 
     @staticmethod
-    def _finding(round_: _Round, what: str, problem: str) -> Finding:
+    def _finding(round_: Round, what: str, problem: str) -> Finding:
         return Finding(round=round_.number, what=what, problem=problem)
 
 
