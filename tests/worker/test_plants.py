@@ -104,7 +104,7 @@ def an_audit_names_every_lie(net: TestNetwork, pool: int) -> None:
             path = store.path_of(file.hex())
             good = path.read_bytes()
             path.write_bytes(flipped(good))
-            assert [f.round for f in RunAudit(net.creator, pool, store).run()] == [round_]
+            assert {f.round for f in RunAudit(net.creator, pool, store).run()} == {round_}
             path.write_bytes(good)
     path = store.path_of(net.creator.pool(pool).run_spec_hash.hex())
     path.write_bytes(flipped(path.read_bytes()))
