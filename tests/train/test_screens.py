@@ -8,10 +8,9 @@ from random import Random
 
 import numpy as np
 import pytest
-import torch
 from pi_sdk.types import AuditSpec, CodecSpec, GptSpec, InnerSpec, OuterSpec, TraceSpec
 from pi_train.codecs import UpdateFile, encode_update
-from pi_train.evaluate import load_model
+from pi_train.evaluate import sequence_loss
 from pi_train.outer import Checkpoint, outer_step
 from pi_train.screens import Beside, Gain, Gauntlet, Record, Screened, beside, flags, rated
 from pi_train.slot import train_slot
@@ -97,14 +96,7 @@ def test_loss_and_data_over_rounds(tmp_path):
     outer = OuterSpec(rule="nesterov", lr=45875, momentum=58982)
     play = played(tmp_path, 64, codec=CodecSpec(name="dense-int8"), outer=outer)
     spec, corpus = play.run.spec, play.run.corpus
-    model = load_model(spec, play.checkpoint, corpus.files)
-
-    def loss(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        model.params.copy_(torch.from_numpy(params))
-        with torch.no_grad():
-            windows = (torch.from_numpy(t[None].astype(np.int64)) for t in tokens)
-            return np.array([model.loss(w)[0].item() for w in windows])
-
+    loss = sequence_loss(spec, play.checkpoint, corpus.files)
     texts = {node: node for node in HONEST} | {WRONG_TEXT: "0x" + "dd" * 20}
     records: dict[str, Record] = {}
     for round_ in range(8):
