@@ -286,6 +286,9 @@ class OuterSpec(Model):
     guard: int = Field(default=0, ge=0, le=64)
     """Deviations above which the median norm of a round's updates has the round skipped
     (`pi_train/outer.py`); 0: no round is."""
+    trim: int = Field(default=0, ge=0, lt=5000)
+    """Basis points of a round's slots that the mean leaves out at each end, parameter by parameter
+    (`pi_train/outer.py`); 0: none."""
 
     @property
     def keeps_parameters(self) -> bool:
@@ -554,6 +557,8 @@ class OuterRule(Model):
     """Of the parameters, one per round in turn."""
     guard: int = Field(ge=0, le=64)
     """Deviations above which a round is skipped; 0: none is."""
+    trim: int = Field(ge=0, lt=5000)
+    """Basis points of the slots that the mean leaves out at each end."""
 
     @classmethod
     def from_spec(cls, spec: RunSpec) -> Self:
@@ -568,6 +573,7 @@ class OuterRule(Model):
             parameters=spec.model.parameters,
             fragments=spec.outer.fragments,
             guard=spec.outer.guard,
+            trim=spec.outer.trim,
         )
 
     def to_abi(self) -> tuple:
