@@ -464,6 +464,10 @@ Window = Annotated[int, Field(ge=1, lt=1 << 32)]
 """Seconds."""
 
 
+MAX_TRIMMED_SLOTS = 32
+"""As in `contracts/src/libraries/ParamsLib.sol`."""
+
+
 class PoolParams(Model):
     """The contract's `PoolParams`, field for field; explained in `interfaces/IPools.sol`."""
 
@@ -512,6 +516,11 @@ class PoolParams(Model):
     def check(self, spec: RunSpec) -> None:
         """Raises `SpecMismatch` when a RunSpec and these params disagree."""
         _agree((name, getattr(self, name), getattr(spec, name)) for name in ("rounds", "max_width"))
+        if spec.outer.trim and self.max_slots > MAX_TRIMMED_SLOTS:
+            raise SpecMismatch(
+                f"a pool with a trimmed mean has at most {MAX_TRIMMED_SLOTS} slots, not {self.max_slots}",
+                "a wrong result is proved in one transaction, which has no room for more: lower max_slots",
+            )
 
     def reserve_per_round(self) -> int:
         """Token wei that opening a training round sets aside."""

@@ -53,7 +53,7 @@ def _audit_class(spec: RunSpec) -> DeterminismClass:
     return max(admitted(spec), key=lambda cls: sum(bool(spec.limit(w.id, cls.id)) for w in spec.classes))
 
 
-def _watcher(chain: Client, pool_id: int) -> Callable[[str], bool]:
+def watcher(chain: Client, pool_id: int) -> Callable[[str], bool]:
     """Has a node's next slot audited; whether that was done."""
 
     def watch(node: str) -> bool:
@@ -147,7 +147,7 @@ def serve(
         )
         closes = Closes(seat.operator or chain, bench, pool_id)
         stack.callback(closes.stop)
-        screening = Screening(bench, pool_id, _watcher(chain, pool_id)) if screen else None
+        screening = Screening(bench, pool_id, watcher(chain, pool_id)) if screen else None
         if screening is not None:
             stack.callback(screening.stop)
         agent = Agent(
