@@ -278,8 +278,6 @@ class _Teller:
             case "Missed":
                 cost = f", {args['penalty'] / TOKEN:g} tokens of stake lost" if args["penalty"] else ""
                 return f"missed, {args['in_a_row']} in a row{cost}"
-            case "Watched":
-                return f"validator {args['validator']} has it audited for what screens have found"
             case "Convicted":
                 return "convicted"
             case "Watched":
