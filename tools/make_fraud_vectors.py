@@ -30,7 +30,7 @@ from pi_train.outer import Checkpoint, outer_step
 
 OUT = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "fraud.json"
 
-RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64,uint16,uint8)"
+RULE = "(uint8,uint16,uint32,uint8,uint32,uint32,uint64,uint16,uint8,uint16)"
 LEAF = "(uint256,uint256,uint64,bytes,bytes32[],bytes32,bytes32[],uint128,address,bytes,bytes32[])"
 CONTRIBUTION = "(address,bytes32,bytes32,uint128,uint16,bytes,uint128,bytes)"
 PROGRESS = "(bytes32,uint32,uint32,uint32,uint32,uint32,bool,int64[256])"
@@ -65,6 +65,7 @@ def rule_of(codec: CodecSpec, outer: OuterSpec, n: int) -> tuple:
         n,
         outer.fragments,
         outer.guard,
+        outer.trim,
     )
 
 
@@ -101,12 +102,14 @@ def step(
     ends: bool = False,
     split: int | None = None,
     guards: list[tuple[int, int, int, int]] | None = None,
+    falling: bool = False,
 ) -> dict:
     """A checkpoint that differs from the right one at parameter `at`, after updates of (width, scale).
 
     `excluded` and `strangers` are the places of excluded reveals and of those that started elsewhere.
     `broken` is written over the end of the chunk of the first update that has parameter `at`. `ends`: values
-    up to the ends of their types. A negative `at` counts `guards` from their end.
+    up to the ends of their types. A negative `at` counts `guards` from their end. `falling`: each update's
+    first leaf is below that of the update before, under norms that are equal.
     """
     rng, draw = random.Random(seed), np.random.default_rng(seed)
     spec = RunSpec.model_construct(codec=codec, outer=outer)
@@ -124,6 +127,10 @@ def step(
     reveals = []
     for i, (width, scale) in enumerate(updates):
         values = draw.normal(0, 1, size) * scale
+        if falling:
+            values = np.zeros(size)
+            values[:256] = scale * (len(updates) - i)
+            values[256] = scale * math.sqrt(256 * (len(updates) ** 2 - (len(updates) - i) ** 2))
         values = values.clip(-(1 << 31), (1 << 31) - 1).astype(np.int32)
         root = rng.randbytes(32) if i in strangers else before.root()
         reveals.append(revealed(codec, values, i, width, root))
@@ -188,6 +195,11 @@ HALVES = NESTEROV.model_copy(update={"fragments": 2})
 
 GUARDED = SGD.model_copy(update={"guard": 4})
 GUARDED_HALVES = HALVES.model_copy(update={"guard": 64})
+TRIMMED = SGD.model_copy(update={"trim": 2500})
+SGD_TENTH = SGD.model_copy(update={"trim": 1000})
+TRIMMED_HALVES = HALVES.model_copy(update={"trim": 3333})
+TRIMMED_SIGN = SIGN.model_copy(update={"trim": 4999})
+QUARTET = (1e5, 2e5, 1.5e5, 1e7)
 CALM, LOW = (10**7, 10**6, 20, 1), (1000, 10, 20, 1)
 
 
@@ -291,6 +303,19 @@ def steps() -> list[dict]:
             uneven,
             at=-2,
             guards=[LOW, CALM],
+        ),
+        step("trimmed, one of four at each end", 101, FIXED, TRIMMED, 700, [(1, s) for s in QUARTET], at=300),
+        step("trimmed, a width cut in two", 102, SPARSE, TRIMMED, 5000, uneven, excluded=(1,), at=4000),
+        step("trimmed, too few to trim", 103, INT8, SGD_TENTH, 700, equal, at=1),
+        step("trimmed, with momentum", 104, INT8, TRIMMED_HALVES, 20_000, uneven, strangers=(3,), at=13_000),
+        step("trimmed, up to the ends", 105, FIXED, TRIMMED, 256, [(3, 1e9), (31, 3e9)], at=9, ends=True),
+        step("trimmed, a median of zero", 106, FIXED, TRIMMED, 300, [(1, 0.0), (1, 0.0), (2, 1e5)], at=3),
+        step("trimmed, the sign of the sum", 107, DCT, TRIMMED_SIGN, 3000, uneven, at=1500),
+        step("trimmed, outside the fragment", 108, INT8, TRIMMED_HALVES, 20_000, uneven, at=2),
+        step("trimmed, everybody excluded", 109, INT8, TRIMMED, 700, equal, at=2, excluded=(0, 1, 2)),
+        step("trimmed, malformed", 110, INT8, TRIMMED, 600, uneven, at=300, broken=b"\x80"),
+        step(
+            "thirty-two updates in the worst order", 111, FIXED, TRIMMED, 512, [(1, 1e5)] * 32, falling=True
         ),
         step("malformed in a fragment", 87, INT8, HALVES, 20_000, uneven, at=13_000, broken=b"\x80"),
     ]

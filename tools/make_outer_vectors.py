@@ -137,7 +137,7 @@ def checkpoints(rng: random.Random) -> list[dict]:
     return found
 
 
-def steps(rng: random.Random, sign: bool = False) -> list[dict]:
+def steps(rng: random.Random, sign: bool = False, trim: int = 0) -> list[dict]:
     n = len(ENDS) * 3
     theta = [rng.choice([LOW, HIGH, 0, rng.randint(LOW, HIGH)]) for _ in range(n)]
     ends = [rng.choice(ENDS) for _ in range(n)]
@@ -159,12 +159,13 @@ def steps(rng: random.Random, sign: bool = False) -> list[dict]:
         for lr, mu in [(1, None), (16777, None), (1 << 24, None)] if sign else rules:
             m = momentum if mu else None
             files = [(reference.encode("dense-fixed", 64, 1 << 22, values), width) for values, width in pairs]
-            new_theta, new_momentum = reference.outer_step(theta, m, lr, mu, pairs)
+            new_theta, new_momentum = reference.outer_step(theta, m, lr, mu, pairs, trim)
             found.append(
                 {
                     "what": what,
                     "lr": lr,
                     "momentum_q16": mu,
+                    **({"trim": trim} if trim else {}),
                     "theta": theta,
                     "momentum": m,
                     "updates": [{"file": data.hex(), "width": width} for data, width in files],
@@ -217,6 +218,11 @@ def vectors() -> dict:
         "dct_updates": updates(random.Random(3), [("dct-topk", k) for k in (4, 64)]),
         "dct_malformed": dct_malformed(),
         "sign_steps": steps(random.Random(4), sign=True),
+        "trimmed_steps": [
+            *steps(random.Random(5), trim=2500)[::5],
+            *steps(random.Random(6), trim=4999)[::7],
+            *steps(random.Random(7), sign=True, trim=2000)[::4],
+        ],
     }
 
 

@@ -31,6 +31,8 @@ contract FraudProofs is IFraudProofs {
         uint256 page; // the leaf's place in it
         ChunkLib.Shape shape;
         uint256 chunkSiblings; // bytes
+        int64[256][] rows; // where the mean is trimmed: factor * value of each update that counts, at the leaf
+        uint256[] widths; // of these
     }
 
     IPools public immutable pools;
@@ -50,6 +52,10 @@ contract FraudProofs is IFraudProofs {
     function proveOuterStep(Leaf calldata leaf, Contribution[] calldata reveals, address[] calldata excluded) external {
         Facts memory facts = _facts(leaf);
         Progress memory progress;
+        if (facts.rule.trim != 0) {
+            facts.rows = new int64[256][](reveals.length);
+            facts.widths = new uint256[](reveals.length);
+        }
         _add(progress, facts, leaf, reveals, excluded);
         _conclude(progress, facts, leaf, excluded);
     }
@@ -62,6 +68,7 @@ contract FraudProofs is IFraudProofs {
         address[] calldata excluded
     ) external {
         Facts memory facts = _facts(leaf);
+        require(facts.rule.trim == 0, BadProof("trim")); // sorting takes all at once
         Progress memory next = _resume(leaf, progress, excluded);
         _add(next, facts, leaf, reveals, excluded);
         progressOf[msg.sender][leaf.poolId][leaf.round] = _hash(leaf, next, excluded);
@@ -157,10 +164,13 @@ contract FraudProofs is IFraudProofs {
         for (uint256 i = 1; i < excluded.length; ++i) {
             require(excluded[i - 1] < excluded[i], BadProof("excluded"));
         }
-        for (uint256 i; i < reveals.length; ++i) {
+        for (uint256 i; i < reveals.length;) {
             Contribution calldata reveal = reveals[i];
+            unchecked {
+                ++i;
+                ++progress.revealed;
+            }
             progress.accumulator = _accumulate(progress.accumulator, reveal);
-            ++progress.revealed;
             bool counts = reveal.startRoot == facts.startRoot && !_contains(excluded, reveal.node);
             if (counts && leaf.malformed == address(0)) {
                 _count(progress, facts, leaf, reveal);
@@ -192,20 +202,31 @@ contract FraudProofs is IFraudProofs {
         view
     {
         (uint256 norm, uint256 median, uint256 width) = (reveal.norm, leaf.median, reveal.width);
-        ++progress.counted;
-        if (norm < median) ++progress.below;
-        if (norm <= median) ++progress.upTo;
-        width += progress.totalWidth;
-        require(width <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
-        progress.totalWidth = uint32(width);
-
+        // INVARIANT: no more counts than there are reveals, and no width is above 2^16 or the last total above 2^15.
+        unchecked {
+            ++progress.counted;
+            if (norm < median) ++progress.below;
+            if (norm <= median) ++progress.upTo;
+            uint256 total = width + progress.totalWidth;
+            require(total <= OuterLib.MAX_TOTAL_WIDTH, BadProof("width"));
+            progress.totalWidth = uint32(total);
+        }
         if (!facts.moves) {
             _requireNoChunk(reveal);
             return;
         }
         _requireChunk(facts, reveal);
-        uint256 weight = reveal.width * OuterLib.factor(norm, median);
-        ChunkLib.addTo(progress.sums, facts.shape, facts.page, reveal.chunk, weight);
+        unchecked {
+            uint256 weight = OuterLib.factor(norm, median);
+            int64[256] memory sums = progress.sums;
+            if (facts.rule.trim == 0) {
+                weight *= width;
+            } else {
+                sums = facts.rows[progress.counted - 1];
+                facts.widths[progress.counted - 1] = width;
+            }
+            ChunkLib.addTo(sums, facts.shape, facts.page, reveal.chunk, weight);
+        }
     }
 
     /// @dev All reveals are in. A close that counts a malformed update is wrong whatever its root: what such an update
@@ -259,7 +280,11 @@ contract FraudProofs is IFraudProofs {
         (bytes memory guards, bool skip) = _guarded(facts, leaf);
         if (leaf.index == facts.leaves) return TreeLib.leafHash(guards);
         if (!facts.moves || skip) return before;
-        return TreeLib.leafHash(OuterLib.nextLeaf(facts.rule, leaf.before, progress.sums, progress.totalWidth));
+        (int64[256] memory sums, uint256 width) = (progress.sums, progress.totalWidth);
+        if (facts.rule.trim != 0) {
+            (sums, width) = OuterLib.trimmed(facts.rows, facts.widths, progress.counted, width, facts.rule.trim);
+        }
+        return TreeLib.leafHash(OuterLib.nextLeaf(facts.rule, leaf.before, sums, width));
     }
 
     /// @dev What the guards become, and whether the round is skipped. Nothing, where the rule has none.

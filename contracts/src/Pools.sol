@@ -56,7 +56,7 @@ contract Pools is IPools, EIP712 {
     function createPool(NewPool calldata pool) external returns (uint256 poolId) {
         _requireOpen();
         pool.params.validate(stakeManager.unbondingTime());
-        pool.outer.validate();
+        pool.outer.validate(pool.params.maxSlots);
         require(pool.runSpecHash != 0, BadParams("runSpecHash"));
         require(pool.genesisRoot != 0, BadParams("genesisRoot"));
 

@@ -222,7 +222,8 @@ abstract contract Base {
             momentum: 0,
             parameters: 828_544,
             fragments: 1,
-            guard: 0
+            guard: 0,
+            trim: 0
         });
     }
 

@@ -286,6 +286,9 @@ class OuterSpec(Model):
     guard: int = Field(default=0, ge=0, le=64)
     """Deviations above which the median norm of a round's updates has the round skipped
     (`pi_train/outer.py`); 0: no round is."""
+    trim: int = Field(default=0, ge=0, lt=5000)
+    """Basis points of a round's slots that the mean leaves out at each end, parameter by parameter
+    (`pi_train/outer.py`); 0: none."""
 
     @property
     def keeps_parameters(self) -> bool:
@@ -461,6 +464,10 @@ Window = Annotated[int, Field(ge=1, lt=1 << 32)]
 """Seconds."""
 
 
+MAX_TRIMMED_SLOTS = 32
+"""As in `contracts/src/libraries/ParamsLib.sol`."""
+
+
 class PoolParams(Model):
     """The contract's `PoolParams`, field for field; explained in `interfaces/IPools.sol`."""
 
@@ -509,6 +516,11 @@ class PoolParams(Model):
     def check(self, spec: RunSpec) -> None:
         """Raises `SpecMismatch` when a RunSpec and these params disagree."""
         _agree((name, getattr(self, name), getattr(spec, name)) for name in ("rounds", "max_width"))
+        if spec.outer.trim and self.max_slots > MAX_TRIMMED_SLOTS:
+            raise SpecMismatch(
+                f"a pool with a trimmed mean has at most {MAX_TRIMMED_SLOTS} slots, not {self.max_slots}",
+                "a wrong result is proved in one transaction, which has no room for more: lower max_slots",
+            )
 
     def reserve_per_round(self) -> int:
         """Token wei that opening a training round sets aside."""
@@ -554,6 +566,8 @@ class OuterRule(Model):
     """Of the parameters, one per round in turn."""
     guard: int = Field(ge=0, le=64)
     """Deviations above which a round is skipped; 0: none is."""
+    trim: int = Field(ge=0, lt=5000)
+    """Basis points of the slots that the mean leaves out at each end."""
 
     @classmethod
     def from_spec(cls, spec: RunSpec) -> Self:
@@ -568,6 +582,7 @@ class OuterRule(Model):
             parameters=spec.model.parameters,
             fragments=spec.outer.fragments,
             guard=spec.outer.guard,
+            trim=spec.outer.trim,
         )
 
     def to_abi(self) -> tuple:

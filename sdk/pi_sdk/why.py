@@ -1,9 +1,11 @@
 """`pi why`: what became of a node's work in one round, and why, with the transactions that say so. Read from
-the chain alone, so that it tells the same to everybody.
+the chain, so that it tells the same to everybody; what screens found is in validators' logs, and told where
+one is at hand.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -11,6 +13,7 @@ import click
 from .base import checksum
 from .codec import round_seed
 from .errors import MalformedArtifact, NotFound, SpecMismatch, StoreError, UsageError
+from .eventlog import read_events
 from .options import HELP, json_option, network_options, verbose_option
 from .participant import clock
 from .results import Event, MemberInfo
@@ -36,6 +39,25 @@ class Step(Model):
     text: str
 
 
+class Screen(Model):
+    """What the screens of one validator said about the work: an event `screened` of `pi_validator`. None
+    where a number could not be had."""
+
+    flags: list[str]
+    """The screens that it failed; they raise the chance of an audit and cost nothing."""
+    norm: float | None
+    """Over the round's median."""
+    cosine: float | None
+    """Of the update with the mean of the others."""
+    overlap: float | None
+    """Share of equal choices with its nearest, beyond chance."""
+    gain: float | None
+    """What a step along it takes off the loss, in nats per token."""
+    data: float | None
+    """Sum over rounds of how much better it does on its assigned text, in standard deviations."""
+    rating: float | None
+
+
 class Story(Model):
     """What `pi why --json` prints. Money in token wei, hashes in hex."""
 
@@ -59,6 +81,7 @@ class Story(Model):
     audited: bool | None
     """Whether the round's seed drew it; None where the chain no longer, or not yet, says so."""
     auditors: list[str]
+    screens: list[Screen] = []
     steps: list[Step]
 
 
@@ -312,29 +335,53 @@ def _outcome(value: int) -> str:
     return Outcome(value).name.lower()
 
 
+def screens(homes: Sequence[Path], pool_id: int, node: str, round_: int) -> list[Screen]:
+    """What the agents of these homes wrote about a node's work."""
+    about = ("screened", pool_id, round_, checksum(node))
+    events = (event for home in homes for event in read_events(home))
+    found = (e for e in events if tuple(map(e.get, ("event", "pool", "round", "node"))) == about)
+    return [Screen.model_validate({name: e[name] for name in Screen.model_fields}) for e in found]
+
+
 @click.command("why", context_settings=HELP)
 @click.argument("node")
 @click.argument("round_", metavar="ROUND", type=click.IntRange(min=0))
 @click.option(
     "--pool", "pool_id", type=click.IntRange(min=1), default=1, show_default=True, help="The pool's id."
 )
+@click.option(
+    "--events",
+    "homes",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    multiple=True,
+    help="The --home of a validator, or --out of a demo, for what its screens found. May be repeated."
+    " [default: ~/.pi/validator, where it is]",
+)
 @network_options
 @json_option
 @verbose_option
 def why_command(
-    node: str, round_: int, pool_id: int, network: str, rpc_url: str | None, as_json: bool
+    node: str,
+    round_: int,
+    pool_id: int,
+    homes: tuple[Path, ...],
+    network: str,
+    rpc_url: str | None,
+    as_json: bool,
 ) -> None:
     """Tell what became of a node's work in a round: paid or not, and why, with every transaction.
 
     With --json: {"answer": "paid" | "unpaid" | "forfeited" | "open" | "not expected", "because", "slots",
-    "pay", "settled", "audited", "auditors", "steps": [{"time", "block", "tx", "event", "text"}], ...}; money
-    in token wei.
+    "pay", "settled", "audited", "auditors", "screens": [{"flags", "norm", "cosine", "overlap", "gain",
+    "data", "rating"}], "steps": [{"time", "block", "tx", "event", "text"}], ...}; money in token wei.
     """
     from .client import Client
 
     node = checksum(node)
     with Client(network, rpc_url=rpc_url) as client:
         story = why(client, pool_id, node, round_, _run_seed(client, pool_id))
+    found = screens(homes or [Path.home() / ".pi" / "validator"], pool_id, node, round_)
+    story = story.model_copy(update={"screens": found})
     click.echo(json.dumps(story.model_dump()) if as_json else _text(story))
 
 
@@ -355,6 +402,10 @@ def _text(story: Story) -> str:
     if story.audited is not None:
         who = ": " + ", ".join(story.auditors) if story.auditors else ""
         lines.append(f"drawn for an audit{who}" if story.audited else "not drawn for an audit")
+    for screen in story.screens:
+        numbers = screen.model_dump(exclude={"flags"})
+        said = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items() if value is not None)
+        lines.append(f"screened: {' and '.join(screen.flags) or 'nothing'} flagged ({said})")
     if story.data_seed:
         lines.append(f"text drawn with the seed {story.data_seed}")
     lines.append("")

@@ -29,6 +29,7 @@ from pi_sdk.codec import canonical_json, round_seed, run_spec_hash
 from pi_sdk.rules import load_rules
 from pi_sdk.tx import Call
 from pi_sdk.why import why
+from pi_validator.run import watcher
 from small_pool import (
     STORE,
     TOKEN,
@@ -286,6 +287,20 @@ def test_commitments_are_what_the_contract_recomputes(someone: Someone):
     args = receipt.event("Revealed").args
     assert args["reveal"]["norm"] == reveal.norm and args["reveal"]["state_out"] == reveal.state_out
     assert args["update_file"] == make_hash("file") and args["locations"] == STORE
+
+
+def test_a_seat_has_one_node_of_a_round_audited(someone: Someone):
+    creator = someone()
+    pool_id = make_pool(creator)
+    seats, workers = ([participant(someone, 100 * TOKEN) for _ in range(2)] for _ in range(2))
+    for seat in seats:
+        seat.operator.take_seat(pool_id, seat.node)
+    first, second = (watcher(seat.client, pool_id) for seat in seats)
+    one, two = (w.node for w in workers)
+    assert first(one) and not second(one) and not first(two) and second(two)
+    assert not watcher(workers[0].client, pool_id)(two), "it has no seat"
+    found = creator.events(pool_id=pool_id, names=["Watched"])
+    assert [(e.args["round"], e.args["node"]) for e in found] == [(0, one), (0, two)]
 
 
 def test_a_miss_is_reported_once_the_round_is_closed(chain: Anvil, someone: Someone):

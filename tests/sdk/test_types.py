@@ -74,3 +74,11 @@ def test_a_rule_that_is_not_the_run_specs_is_refused():
         other = rule.model_copy(update={name: getattr(rule, name) + 1})
         with pytest.raises(SpecMismatch, match=f"outer {name} is"):
             other.check(spec)
+
+
+def test_a_trimmed_mean_bounds_the_slots():
+    spec = variant(CodecSpec(), OuterSpec(trim=1000))
+    params = PoolParams.model_construct(rounds=spec.rounds, max_width=spec.max_width, max_slots=32)
+    params.check(spec)
+    with pytest.raises(SpecMismatch, match="at most 32 slots, not 33"):
+        params.model_copy(update={"max_slots": 33}).check(spec)

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from chain import Anvil
 from click.testing import CliRunner
-from pi_sdk import Client, NotFound, UsageError
+from pi_sdk import Client, EventLog, NotFound, UsageError
 from pi_sdk.cli import pi
 from pi_sdk.why import why
 from small_pool import STORE, TOKEN, make_hash, make_pool, opened, participant
@@ -14,7 +15,7 @@ from small_pool import STORE, TOKEN, make_hash, make_pool, opened, participant
 Someone = Callable[..., Client]
 
 
-def test_work_without_pay_has_its_reason(chain: Anvil, someone: Someone):
+def test_work_without_pay_has_its_reason(chain: Anvil, someone: Someone, tmp_path: Path):
     creator = someone()
     pool_id = make_pool(creator, rounds=4, min_seats=0)
     names = ("good", "silent", "hidden", "excluded", "astray")
@@ -78,8 +79,15 @@ def test_work_without_pay_has_its_reason(chain: Anvil, someone: Someone):
     with pytest.raises(UsageError):
         why(creator, pool_id, "0x12", 0)
     command = ["why", workers["excluded"].node, "0", "--pool", str(pool_id), "--rpc-url", chain.url]
+    with EventLog(tmp_path) as events:
+        numbers = {"norm": 9.5, "cosine": None, "overlap": 0.61, "gain": 0.02, "data": 1.5, "rating": -2.0}
+        for node in (workers["good"].node, workers["excluded"].node):
+            events.write("screened", pool=pool_id, round=0, node=node, flags=["norm"], twin=None, **numbers)
+    command += ["--events", str(tmp_path)]
     done = CliRunner().invoke(pi, [*command, "--json"], catch_exceptions=False)
     told = json.loads(done.stdout)
     assert (told["answer"], told["round"], told["data_seed"]) == ("unpaid", 0, None)
+    assert told["screens"] == [{"flags": ["norm"], **numbers}]
     text = CliRunner().invoke(pi, command, catch_exceptions=False).stdout
     assert text.startswith("unpaid: its update was left out of the mean") and told["steps"][0]["tx"] in text
+    assert "screened: norm flagged (norm 9.5, overlap 0.61, gain 0.02, data 1.5, rating -2)\n" in text

@@ -218,21 +218,23 @@ def outer_step(
     lr: int,
     mu: int | None,
     contributions: list[tuple[list[int], int]],
+    trim: int = 0,
 ) -> tuple[list[int], list[int] | None]:
     """Next theta and momentum from (decoded update, width) pairs; lr and mu in Q16, momentum None for sgd.
-    With mu = None it is the rule `sign`, lr in fixed-point units."""
+    With mu = None it is the rule `sign`, lr in fixed-point units. `trim` in basis points of the width."""
     norms = [norm(values) for values, _ in contributions]
     median = sorted(norms)[(len(norms) - 1) // 2]
     factors = [65536 if x <= median else median * 65536 // x for x in norms]
-    total_width = sum(width for _, width in contributions)
     new_theta, new_momentum = [], []
     for i, old in enumerate(theta):
         pairs = zip(contributions, factors, strict=True)
-        total = sum(width * f * values[i] for (values, width), f in pairs)
+        copies = sorted(f * values[i] for (values, width), f in pairs for _ in range(width))
+        out = len(copies) * trim // 10_000
+        total = sum(copies[out : len(copies) - out])
         if mu is None:
             new_theta.append(clamp(old - lr * ((total > 0) - (total < 0))))
             continue
-        step = divide(total, total_width * 65536)
+        step = divide(total, (len(copies) - 2 * out) * 65536)
         if momentum is not None:
             new_momentum.append(clamp(divide(mu * momentum[i], 65536) + step, MOMENTUM))
             step += divide(mu * new_momentum[-1], 65536)

@@ -28,11 +28,12 @@ from train.tiny_run import TinyRun
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "outer.json").read_text())
 
 
-def with_rule(spec: RunSpec, lr: int, momentum: int | None, codec: str = "dense-fixed") -> RunSpec:
+def with_rule(
+    spec: RunSpec, lr: int, momentum: int | None, codec: str = "dense-fixed", trim: int = 0
+) -> RunSpec:
     """Momentum None is the rule `sign`."""
-    rule = OuterSpec(
-        rule="sign" if momentum is None else "nesterov" if momentum else "sgd", lr=lr, momentum=momentum or 0
-    )
+    name = "sign" if momentum is None else "nesterov" if momentum else "sgd"
+    rule = OuterSpec(rule=name, lr=lr, momentum=momentum or 0, trim=trim)
     return spec.model_copy(update={"outer": rule, "codec": CodecSpec(name=codec)})
 
 
@@ -43,11 +44,12 @@ def checkpoint_of(theta: list[int], momentum: list[int] | None) -> Checkpoint:
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     "case",
-    VECTORS["steps"] + VECTORS["sign_steps"],
-    ids=lambda c: f"{c['what']}-{c['lr']}-{c['momentum_q16']}",
+    VECTORS["steps"] + VECTORS["sign_steps"] + VECTORS["trimmed_steps"],
+    ids=lambda c: f"{c['what']}-{c['lr']}-{c['momentum_q16']}-{c.get('trim', 0)}",
 )
 def test_outer_vectors(run: TinyRun, case: dict):
-    spec, n = with_rule(run.spec, case["lr"], case["momentum_q16"]), len(case["theta"])
+    spec = with_rule(run.spec, case["lr"], case["momentum_q16"], trim=case.get("trim", 0))
+    n = len(case["theta"])
     updates = [(UpdateFile(spec.codec, bytes.fromhex(u["file"]), n), u["width"]) for u in case["updates"]]
     result = outer_step(spec, checkpoint_of(case["theta"], case["momentum"]), updates)
     assert result.theta.tolist() == case["new_theta"]
@@ -108,7 +110,8 @@ def test_divisions_round_half_away_from_zero(a: int, b: int):
 @given(data=st.data())
 def test_outer_step_agrees_with_the_reference(run: TinyRun, codec: str, data: st.DataObject):
     n, mu = 300, data.draw(st.sampled_from([0, 58982, 65535, None]))
-    spec = with_rule(run.spec, data.draw(st.integers(0, 1 << 24)), mu, codec)
+    trim = data.draw(st.sampled_from([0, 0, 1, 1000, 2500, 4999]))
+    spec = with_rule(run.spec, data.draw(st.integers(0, 1 << 24)), mu, codec, trim)
     rng = np.random.default_rng(data.draw(st.integers(0, 1 << 32)))
     theta = rng.integers(*reference.INT32, n).tolist()
     momentum = rng.integers(*reference.MOMENTUM, n).tolist() if mu else None
@@ -119,16 +122,19 @@ def test_outer_step_agrees_with_the_reference(run: TinyRun, codec: str, data: st
         updates.append((update, data.draw(st.integers(1, 256))))
     result = outer_step(spec, checkpoint_of(theta, momentum), updates)
     decoded = [(update.decode().tolist(), width) for update, width in updates]
-    expected = reference.outer_step(theta, momentum, spec.outer.lr, mu, decoded)
+    expected = reference.outer_step(theta, momentum, spec.outer.lr, mu, decoded, trim)
     assert result.theta.tolist() == expected[0]
     assert (None if result.momentum is None else result.momentum.tolist()) == expected[1]
 
 
 @pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("trim", [0, 2000])
 @pytest.mark.parametrize("codec", ["sparse-2bit", "dense-int8", "dct-topk"])
-def test_order_and_block_size_do_not_matter(run: TinyRun, monkeypatch: pytest.MonkeyPatch, codec: str):
+def test_order_and_block_size_do_not_matter(
+    run: TinyRun, monkeypatch: pytest.MonkeyPatch, codec: str, trim: int
+):
     rng, n = np.random.default_rng(3), 5 * 4096 + 19
-    spec = with_rule(run.spec, 45875, 58982, codec)
+    spec = with_rule(run.spec, 45875, 58982, codec, trim)
     checkpoint = Checkpoint(rng.integers(-(1 << 24), 1 << 24, n).astype(np.int32), rng.integers(-999, 999, n))
     updates = []
     for width in (1, 2, 7):
@@ -139,8 +145,25 @@ def test_order_and_block_size_do_not_matter(run: TinyRun, monkeypatch: pytest.Mo
         for order in (updates, updates[::-1], updates[1:] + updates[:1])
     }
     monkeypatch.setattr(outer, "_BLOCK", 4096)
+    monkeypatch.setattr(outer, "_TRIM_BLOCK", 4096)
     roots.add(outer_step(spec, checkpoint, updates).root())
     assert len(roots) == 1 and roots != {checkpoint.root()}
+
+
+def test_a_trimmed_mean_leaves_out_whoever_is_extreme(run: TinyRun):
+    """What one of eight sends, however large, moves the mean within the others' values only."""
+    n, rng = 1000, np.random.default_rng(8)
+    honest = [rng.normal(1e4, 1e3, n).astype(np.int32) for _ in range(7)]
+    spec = with_rule(run.spec, 65536, 0, trim=1250)
+    for attack in (np.full(n, -(2**31)), np.full(n, 2**31 - 1), -honest[0]):
+        rows = [*honest, attack.astype(np.int32)]
+        updates = [(UpdateFile(spec.codec, encode_update(spec.codec, values), n), 1) for values in rows]
+        moved = -outer_step(spec, checkpoint_of([0] * n, None), updates).theta
+        assert (moved >= np.min(honest, axis=0) * 0.99).all() and (moved <= np.max(honest, axis=0)).all()
+    few = [(update, 1) for update, _ in updates[:7]]  # an eighth of seven slots is none
+    without = with_rule(run.spec, 65536, 0)
+    start = checkpoint_of([0] * n, None)
+    assert outer_step(spec, start, few).root() == outer_step(without, start, few).root()
 
 
 def test_large_updates_lie_outside_memory_and_count_the_same(run: TinyRun, tmp_path: Path):

@@ -77,10 +77,11 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
     def rules(method: str | None, **chosen) -> RunSpec:
         fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "seed": 0}
         fixed |= {"data": texts, "reset_moments": False, "start": None, "decay": 0.0, "guard": 0}
+        fixed |= {"trim": 0.125}
         fixed |= {"micro_batch": 1, "ranks": 2, "compile": True}
         return _rules(store, method=method, **fixed, **none | chosen)
 
-    assert rules(None).outer == OuterSpec() and rules(None).codec == CodecSpec()
+    assert rules(None).outer == OuterSpec(trim=1250) and rules(None).codec == CodecSpec()
     assert rules(None).inner == InnerSpec(batch=2, micro_batch=1)
     assert all(cls.ranks == 2 and cls.compile for cls in rules(None).classes)
     found = {

@@ -7,6 +7,7 @@ frozen weights needs `--artifacts` too, a folder with its files.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,24 @@ def validation_loss(spec: RunSpec, checkpoint: Checkpoint, corpus: Corpus, windo
     with torch.no_grad():
         tokens = windows_at(corpus.validation, ids.tolist(), spec.inner.sequence)
         return model.loss(torch.from_numpy(tokens.astype(np.int64)))[0].item()
+
+
+def sequence_loss(
+    spec: RunSpec, checkpoint: Checkpoint, files: "Files | None" = None
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The loss of each sequence, float64[s] in nats per token, at parameters fp32[n] on tokens [s, sequence +
+    1]: what `screens.py` asks for. One after another, so that memory is that of one."""
+    import torch
+
+    model = load_model(spec, checkpoint, files)
+
+    def loss(params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        model.params.copy_(torch.from_numpy(params))
+        with torch.no_grad():
+            windows = torch.from_numpy(tokens.astype(np.int64)).split(1)
+            return np.array([model.loss(window)[0].item() for window in windows])
+
+    return loss
 
 
 def generate(

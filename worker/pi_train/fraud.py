@@ -176,8 +176,9 @@ def outer_step_proof(
 def progress_after(spec: RunSpec, start_root: bytes, n: int, proof: OuterStepProof, stop: int) -> tuple:
     """The `Progress` that `continueOuterStep` leaves once the first `stop` reveals of a proof are in.
 
-    `start_root` is the round's, `n` the number of parameters.
+    `start_root` is the round's, `n` the number of parameters. A trimmed mean is proved in one transaction.
     """
+    assert not spec.outer.trim, "a trimmed mean needs all updates at once"
     index, median, named = proof.leaf[2], proof.leaf[7], int(proof.leaf[8], 16)
     out = {int(node, 16) for node in proof.excluded}
     accumulator, counted, below, up_to, total_width, malformed = ZERO, 0, 0, 0, 0, False

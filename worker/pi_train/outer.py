@@ -10,6 +10,12 @@ numpy, and where there is a compiler the same in C (`kernels.py`).
     nesterov:  m' = mu * m + mean;  theta' = theta - lr * (mean + mu * m')
     sign:      theta' = theta - lr * sign(sum_i width_i * f_i * delta_i)        DeMo, arXiv 2411.19870
 
+A trimmed mean (`outer.trim` = b > 0) leaves out extremes, parameter by parameter: an update's value there
+counts as width_i copies of f_i * delta_i, zero where a sparse codec sends none. Of these sum_i width_i = W
+copies in order, the first and the last t = floor(W * b / 10^4) go, and sums and mean are of the W - 2t that
+stay. So t follows the number of slots that are included: it is 0 while they are few, W = ceil(10^4 / b) - 1
+at most.
+
 A guard (`outer.guard` = k > 0) skips a round whose updates are far larger than those before: M above L + k *
 max(D, L / 16), where L and D are running means of M and of |M - L|, each an eighth of the new value, of the
 same fragment's rounds. The first 8 rounds are never skipped, and at most two in a row: the third starts the
@@ -44,6 +50,7 @@ _LEAF = 256
 _BLOCK = (
     1 << 16
 )  # values per step of the loop: int64 work arrays stay in a core's cache; a multiple of every chunk
+_TRIM_BLOCK = 1 << 14
 _MOMENTUM_MAX = (1 << 46) - 1
 GUARD_BYTES = 32
 _GUARD_ROUNDS, _MOST_SKIPPED, _GUARD_MAX = 8, 2, (1 << 64) - 1
@@ -198,14 +205,16 @@ def _step(
     assert total_width <= MAX_TOTAL_WIDTH, "the mean would overflow"
     assert (checkpoint.momentum is None) == (spec.outer.rule != "nesterov"), "momentum belongs to nesterov"
     factors = norm_factors([update.norm for update, _ in contributions])
+    n = len(checkpoint.theta)
+    after = Checkpoint(np.empty(n, np.int32), None if checkpoint.momentum is None else np.empty(n, np.int64))
+    if spec.outer.trim:
+        _trimmed_step(spec, contributions, factors, checkpoint, after)
+        return after
     weighted = [
         (update, width * factor)
         for (update, width), factor in zip(contributions, factors, strict=True)
         if factor
     ]
-
-    n = len(checkpoint.theta)
-    after = Checkpoint(np.empty(n, np.int32), None if checkpoint.momentum is None else np.empty(n, np.int64))
     step_block(spec, weighted, total_width, 0, checkpoint, after)
     return after
 
@@ -235,6 +244,34 @@ def step_block(
             for where, values in update.entries(at, at + len(total)):
                 total[where] += values * np.int64(weight)  # places of one update differ: += meets each once
         _apply(spec, total, total_width, slice(at - start, at - start + len(total)), before, after)
+
+
+def _trimmed_step(
+    spec: RunSpec,
+    contributions: Sequence[tuple[UpdateFile, int]],
+    factors: Sequence[int],
+    before: Checkpoint,
+    after: Checkpoint,
+) -> None:
+    """The outer step of a trimmed mean: writes `after`. Memory is that of 2^14 values of every update."""
+    widths = np.array([[width] for _, width in contributions], np.int64)
+    scale = np.array([[factor] for factor in factors], np.int64)
+    total_width = int(widths.sum())
+    cut = total_width * spec.outer.trim // 10_000
+    for at in range(0, len(before.theta), _TRIM_BLOCK):
+        here = slice(at, min(at + _TRIM_BLOCK, len(before.theta)))
+        values = np.stack([update.decode(here.start, here.stop) for update, _ in contributions]) * scale
+        _apply(spec, trimmed_sum(values, widths, cut), total_width - 2 * cut, here, before, after)
+
+
+def trimmed_sum(values: np.ndarray, widths: np.ndarray, cut: int) -> np.ndarray:
+    """int64[places]: the sums of `widths` copies (int64[updates, 1], each below 2^15) of values
+    (int64[updates, places], at most 2^47) without the `cut` smallest and the `cut` largest ones."""
+    copies = np.sort(values << 15 | widths, axis=0)  # a value and its width in one word
+    width = copies & 0x7FFF
+    end = width.cumsum(axis=0)
+    kept = np.minimum(end, int(widths.sum()) - cut) - np.maximum(end - width, cut)
+    return ((copies >> 15) * np.maximum(kept, 0)).sum(axis=0)
 
 
 def _apply(

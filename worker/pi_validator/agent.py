@@ -24,6 +24,7 @@ from .duties import Duties, RoundDuty
 from .evaluations import Evaluations
 from .evidence import Slot
 from .housekeeping import Housekeeping
+from .screening import Screening
 from .seat import Seat
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Agent:
     spec: RunSpec
     duties: Duties
     evaluations: Evaluations | None
+    screening: Screening | None
     housekeeping: Housekeeping
     closes: Closes
     stop: threading.Event
@@ -122,6 +124,8 @@ class Agent:
                 )
         self.housekeeping.serve(now)
         self.closes.serve(now)
+        if self.screening is not None:
+            self.screening.serve()
         if self.evaluations is not None:
             self.evaluations.serve()
         self._clean_up()
@@ -135,6 +139,7 @@ class Agent:
         self.housekeeping.forget()
         self.closes.forget()
         self.rounds, self.cases, self.pool_ended, self.verdicts, self.votes = {}, {}, False, 0, 0
+        self._joined: dict[str, int] = {}  # node -> round of its first reveal
         self._note_checkpoint(-1, bytes.fromhex(self.spec.genesis_root), self.spec.genesis_file)
 
     def _follow(self) -> None:
@@ -158,6 +163,7 @@ class Agent:
                 self.rounds[duty.number] = duty
             case "Revealed":
                 duty = self.rounds[args["round"]]
+                self._joined.setdefault(args["node"], duty.number)
                 duty.slots[args["node"]] = Slot(
                     duty.number,
                     args["node"],
@@ -170,7 +176,9 @@ class Agent:
             case "RevealsSealed":
                 self.rounds[args["round"]].sealed = True
             case "SeedCaptured":
-                self.rounds[args["round"]].seed = args["seed"]
+                duty = self.rounds[args["round"]]
+                duty.seed = args["seed"]
+                self._note_screen(duty)
             case "Excluded":
                 self.rounds[args["round"]].excluded.add(args["node"])
             case "CloseDisproved" if args["round"] + 1 not in self.rounds:
@@ -226,6 +234,11 @@ class Agent:
             lambda: recompute(self.spec, bench.store, number, bench.checkpoints.read(start), included, root),
         )
 
+    def _note_screen(self, duty: RoundDuty) -> None:
+        if self.screening is not None and self._is_live(duty.number):
+            ages = {node: duty.number - self._joined[node] for node in duty.slots}
+            self.screening.note(duty.number, duty.seed, duty.counting(), ages)
+
     def _note_close(self, number: int, posted: bytes) -> None:
         duty = self.rounds[number]
         slots, excluded = tuple(duty.slots.values()), frozenset(duty.excluded)
@@ -270,7 +283,7 @@ class Agent:
             return False
         if any(map(self._may_need, self.cases.values())):
             return False
-        if self.evaluations and self.evaluations.pending:
+        if self.evaluations and self.evaluations.pending or self.screening and self.screening.pending:
             return False
         pool_id, events = self.seat.pool_id, self.duties.bench.events
         if not all(self.seat.chain.is_final(pool_id, n) for n in self.rounds if self._is_live(n)):

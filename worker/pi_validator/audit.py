@@ -27,8 +27,8 @@ from .replay_process import ReplayConfig, ReplayFailed, ReplayProcess
 
 log = logging.getLogger(__name__)
 
-AUDIT, EVALUATE = 0, 1
-"""Priorities of the queue: nothing is evaluated while an audit waits."""
+AUDIT, SCREEN, EVALUATE = 0, 1, 2
+"""Priorities of the queue: nothing is screened or evaluated while an audit waits."""
 
 
 class ReplayQueue(threading.Thread):

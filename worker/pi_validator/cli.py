@@ -61,6 +61,12 @@ def cli(ctx: click.Context) -> None:
 @seat_options
 @click.option("--faucet", is_flag=True, help="Mint the stake that is missing (local network only).")
 @mirror_option
+@click.option(
+    "--screen/--no-screen",
+    default=True,
+    show_default=True,
+    help="Compare the updates of every round, test the loss of some, and watch who looks wrong.",
+)
 @click.option("--evaluate", is_flag=True, help="Also measure the held-out loss of every checkpoint.")
 @click.option(
     "--replay-memory",
@@ -69,7 +75,9 @@ def cli(ctx: click.Context) -> None:
     show_default=True,
     help="Bytes that a replay may use beyond torch and the data.",
 )
-def run(faucet: bool, mirrors: tuple[str, ...], evaluate: bool, replay_memory: int, **keys: Any) -> None:
+def run(
+    faucet: bool, mirrors: tuple[str, ...], screen: bool, evaluate: bool, replay_memory: int, **keys: Any
+) -> None:
     """Take a seat and serve until the run is over and nothing is owed, or Ctrl-C.
 
     A case that it opened and that ended in an acquittal is taken to the next jury once, where its own replay
@@ -84,6 +92,7 @@ def run(faucet: bool, mirrors: tuple[str, ...], evaluate: bool, replay_memory: i
             home=keys["home"],
             mirrors=mirrors,
             faucet=faucet,
+            screen=screen,
             evaluate=evaluate,
             replay_memory=replay_memory,
         )

@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ class Replayer:
     checkpoints: OrderedDict = field(default_factory=OrderedDict)
 
     def answer(self, request: dict) -> dict:
-        return {"audit": self.audit, "evaluate": self.evaluate}[request["op"]](request)
+        operations = {"audit": self.audit, "screen": self.screen, "evaluate": self.evaluate}
+        return operations[request["op"]](request)
 
     def checkpoint(self, folder: str, file: str, root: str):
         """The checkpoint in blob `file` of a folder, which must have `root`; parsed once."""
@@ -108,6 +110,52 @@ class Replayer:
             "seconds": report.seconds,
         }
 
+    def screen(self, request: dict) -> dict:
+        """Compares the updates of a round, and tests the loss of the first `tests` slots while `seconds` are
+        not over. Request: folder, checkpoint, root (of C_r); data_root; updates (folder), slots [[node,
+        update (sha256), width]]; round, seed, tests, sequences, seconds.
+
+        Answers {"beside": {node: fields of `screens.Beside`}, "gains": {node: those of `screens.Gain`}};
+        malformed updates are in neither.
+        """
+        from pi_sdk.errors import MalformedArtifact
+        from pi_sdk.store import LocalStore
+        from pi_train.codecs import UpdateFile, max_update_bytes
+        from pi_train.evaluate import sequence_loss
+        from pi_train.screens import Gauntlet, beside
+
+        until, spec, seed = time.monotonic() + request["seconds"], self.spec, bytes.fromhex(request["seed"])
+        n, folder = spec.update_values(request["round"]), LocalStore(Path(request["updates"]))
+        updates = {}
+        for node, file, width in request["slots"]:
+            try:
+                data = folder.get(file, max_update_bytes(spec.codec, n))
+                updates[node] = UpdateFile(spec.codec, data, n), width
+            except MalformedArtifact:
+                continue
+        if not updates:
+            return {"beside": {}, "gains": {}}
+        files = [update for update, _ in updates.values()]
+        checkpoint = self.checkpoint(request["folder"], request["checkpoint"], request["root"])
+        gauntlet = Gauntlet(
+            spec,
+            self.corpus,
+            sequence_loss(spec, checkpoint, self.corpus.files),
+            checkpoint,
+            files,
+            round_=request["round"],
+            data_root=bytes.fromhex(request["data_root"]),
+            seed=seed,
+            sequences=request["sequences"],
+        )
+        gains = {}
+        for place, (node, (_, width)) in enumerate(updates.items()):
+            if place == request["tests"] or time.monotonic() > until:
+                break
+            gains[node] = vars(gauntlet.gain(place, node, width))
+        seen = beside(spec.codec, files, seed)
+        return {"beside": dict(zip(updates, map(vars, seen), strict=True)), "gains": gains}
+
     def evaluate(self, request: dict) -> dict:
         """Validation loss (nats per token) of a checkpoint on a fixed set of windows."""
         from pi_train.evaluate import validation_loss
@@ -125,7 +173,8 @@ def start(config: dict) -> Replayer:
     cls = DeterminismClass(**config["class"])
     determinism.pin(cls)
     import pi_train.evaluate
-    import pi_train.replay  # noqa: F401
+    import pi_train.replay
+    import pi_train.screens  # noqa: F401
     from pi_train.data import load_corpus
     from pi_train.model import check
 

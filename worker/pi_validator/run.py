@@ -3,13 +3,14 @@
 import logging
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from pi_sdk.accounts import only_one
-from pi_sdk.errors import PiError
+from pi_sdk.client import Client
+from pi_sdk.errors import ContractError, PiError, TransactionFailed
 from pi_sdk.eventlog import EventLog
 from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore, MultiStore, through_disk
@@ -26,6 +27,7 @@ from .evaluations import Evaluations
 from .housekeeping import Housekeeping
 from .journal import Journal
 from .replay_process import ReplayConfig
+from .screening import Screening
 from .seat import Seat
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,29 @@ def _audit_class(spec: RunSpec) -> DeterminismClass:
     return max(admitted(spec), key=lambda cls: sum(bool(spec.limit(w.id, cls.id)) for w in spec.classes))
 
 
+def watcher(chain: Client, pool_id: int) -> Callable[[str], bool]:
+    """Has a node's next slot audited; whether that was done."""
+
+    def watch(node: str) -> bool:
+        try:
+            chain.watch(pool_id, node)
+        except (ContractError, TransactionFailed) as error:  # somebody was first, or the seat is given up
+            log.debug("%s is not watched: %s", node, error)
+            return False
+        return True
+
+    return watch
+
+
 def serve(
-    seat: Seat, *, home: Path, mirrors: Sequence[str], faucet: bool, evaluate: bool, replay_memory: int
+    seat: Seat,
+    *,
+    home: Path,
+    mirrors: Sequence[str],
+    faucet: bool,
+    screen: bool,
+    evaluate: bool,
+    replay_memory: int,
 ) -> Summary:
     """Serves one seat until nothing needs it any more. `replay_memory` in bytes beyond torch and the corpus;
     `mirrors` are URLs to download from beside the pool's store.
@@ -124,12 +147,16 @@ def serve(
         )
         closes = Closes(seat.operator or chain, bench, pool_id)
         stack.callback(closes.stop)
+        screening = Screening(bench, pool_id, watcher(chain, pool_id)) if screen else None
+        if screening is not None:
+            stack.callback(screening.stop)
         agent = Agent(
             seat=seat,
             info=info,
             spec=spec,
             duties=duties,
             evaluations=Evaluations(bench) if evaluate else None,
+            screening=screening,
             housekeeping=Housekeeping(
                 chain, node, pool_id, params, delay=HOUSEKEEPING * (1 + info.index % 4)
             ),

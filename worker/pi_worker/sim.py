@@ -256,6 +256,12 @@ def nodes_of(seed: int, workers: int) -> list[str]:
     default=0,
     help="Skip rounds whose updates are so many deviations too large.",
 )
+@click.option(
+    "--trim",
+    type=click.FloatRange(0, 0.5, max_open=True),
+    default=0.0,
+    help="Share of the slots that the mean leaves out at each end, parameter by parameter.",
+)
 @click.option("--reset-moments", is_flag=True, help="Start AdamW anew in every round.")
 @click.option("--absent", type=click.FloatRange(0, 1), default=0.0, help="Probability of missing a round.")
 @click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
@@ -355,6 +361,7 @@ def _rules(
     sequence: int,
     decay: float,
     guard: int,
+    trim: float,
     reset_moments: bool,
     start: Path | None,
     seed: int,
@@ -399,6 +406,7 @@ def _rules(
                 mix=round(rules.mix * _Q16),
                 delay=rules.delay,
                 guard=guard,
+                trim=min(round(trim * 10_000), 4999),
             ),
             trace=trace,
             classes=determinism.default_classes(ranks, compile),

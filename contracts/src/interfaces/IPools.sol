@@ -84,6 +84,9 @@ struct OuterRule {
     uint16 fragments;
     /// Deviations above which the median norm of a round's updates has the round skipped; 0: none is.
     uint8 guard;
+    /// Basis points of the width that the mean leaves out at each end, parameter by parameter; 0: none. Such a mean is
+    /// proved in one transaction, so that a pool with it has 32 slots at most.
+    uint16 trim;
 }
 
 /// @dev `createPool`'s argument.

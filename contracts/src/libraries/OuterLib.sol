@@ -148,6 +148,71 @@ library OuterLib {
         else _sgd(leaf, sums, divisor, rule.lr);
     }
 
+    /// @notice The sums of a trimmed mean: of `widths[i]` copies of each of `rows[i]`, without the `trim` basis points of all
+    /// copies that are smallest, and as many that are largest, for each parameter of the leaf.
+    /// @param rows factor * value, of which the first `count` are read; `totalWidth` is the sum of their widths
+    /// @return sums as `nextLeaf` takes them
+    /// @return kept the width that they are of
+    function trimmed(int64[256][] memory rows, uint256[] memory widths, uint256 count, uint256 totalWidth, uint256 trim)
+        internal
+        pure
+        returns (int64[256] memory sums, uint256 kept)
+    {
+        unchecked {
+            uint256 cut = totalWidth * trim / 10_000;
+            kept = totalWidth - 2 * cut;
+            int256[] memory sorted = new int256[](count + 1);
+            sorted[0] = type(int256).min;
+            for (uint256 place; place < LEAF; ++place) {
+                _sort(sorted, rows, widths, place);
+                sums[place] = int64(_sumBetween(sorted, cut, cut + kept));
+            }
+        }
+    }
+
+    /// @dev Fills `sorted` behind its first word, the least of all, with value << 16 | width of as many rows, ascending: by
+    /// insertion, since rows are few, and zeros, which most values of sparse updates are, stay where they come.
+    function _sort(int256[] memory sorted, int64[256][] memory rows, uint256[] memory widths, uint256 place)
+        private
+        pure
+    {
+        // Assembly: with checked accesses the worst order would not fit into a transaction.
+        assembly ("memory-safe") {
+            let at := add(sorted, 64)
+            let end := add(at, sub(shl(5, mload(sorted)), 32))
+            let row := add(rows, 32)
+            let width := add(widths, 32)
+            for {} lt(at, end) { at := add(at, 32) } {
+                let word := or(shl(16, mload(add(mload(row), shl(5, place)))), mload(width))
+                let to := at
+                let before := mload(sub(to, 32))
+                for {} sgt(before, word) {} {
+                    mstore(to, before)
+                    to := sub(to, 32)
+                    before := mload(sub(to, 32))
+                }
+                mstore(to, word)
+                row := add(row, 32)
+                width := add(width, 32)
+            }
+        }
+    }
+
+    /// @dev Sum of the copies from place `low` up to `high` of what `_sort` has left.
+    function _sumBetween(int256[] memory sorted, uint256 low, uint256 high) private pure returns (int256 sum) {
+        unchecked {
+            uint256 before; // copies
+            for (uint256 i = 1; i < sorted.length && before < high; ++i) {
+                int256 word = sorted[i];
+                uint256 end = before + uint16(uint256(word));
+                uint256 from = before < low ? low : before;
+                uint256 to = end < high ? end : high;
+                if (from < to) sum += (word >> 16) * int256(to - from);
+                before = end;
+            }
+        }
+    }
+
     // ---------------------------------------------------------------------------------------------- leaves
 
     /// @dev What nobody sent stays as it is, which is most of a sparse leaf.

@@ -12,6 +12,9 @@ library ParamsLib {
     uint256 internal constant MAX_SEATS = 256;
     uint256 internal constant MAX_FRAGMENTS = 256;
     uint256 internal constant MAX_GUARD = 64; // deviations
+    /// A proof of a trimmed mean sorts the updates' values side by side, in one transaction: with 32 updates in the worst
+    /// order that takes 15 of the 16.7 million gas that one may cost (EIP-7825).
+    uint256 internal constant MAX_TRIMMED_SLOTS = 32;
     uint256 internal constant MAX_FINDER_FEE = 2000; // basis points
     uint256 internal constant BPS = 10_000;
     /// Three juries at most judge a case, so two appeals.
@@ -55,7 +58,7 @@ library ParamsLib {
     }
 
     /// @dev Bounds within which the outer step's integers cannot overflow, as in `pi_train/outer.py`.
-    function validate(OuterRule calldata o) internal pure {
+    function validate(OuterRule calldata o, uint256 maxSlots) internal pure {
         _check(o.codec >= 1 && o.codec <= 4, "codec");
         uint256 most = o.codec == 1 ? 4096 : o.codec == 4 ? 64 : 0;
         _check(o.k <= most && (o.k != 0 || most == 0), "k");
@@ -66,6 +69,7 @@ library ParamsLib {
         _check(o.parameters >= 1 && o.parameters <= 1 << 40, "parameters");
         _check(o.fragments >= 1 && o.fragments <= MAX_FRAGMENTS, "fragments");
         _check(o.guard <= MAX_GUARD, "guard");
+        _check(o.trim < BPS / 2 && (o.trim == 0 || maxSlots <= MAX_TRIMMED_SLOTS), "trim");
         // None of them is empty.
         _check(OuterLib.fragmentSize(o.parameters, o.fragments) * (o.fragments - 1) < o.parameters, "fragments");
     }

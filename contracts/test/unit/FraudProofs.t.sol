@@ -145,6 +145,22 @@ contract FraudProofsTest is FraudVectors {
         assertTrue(tried > 3, "vectors");
     }
 
+    /// @dev Sorting takes all updates at once.
+    function test_TrimmedMeansAreProvedInOne() public {
+        string memory json = vectors();
+        uint256 tried;
+        for (uint256 i; hasStep(json, i); ++i) {
+            Step memory s = stepAt(json, i);
+            if (s.rule.trim == 0) continue;
+            ++tried;
+            _post(s, s.posted);
+            IFraudProofs.Progress memory none;
+            bytes memory data = abi.encodeCall(IFraudProofs.continueOuterStep, (s.leaf, none, s.reveals, s.excluded));
+            fails(STRANGER, address(fraud), data, _bad("trim"));
+        }
+        assertTrue(tried > 5, "vectors");
+    }
+
     function test_Norms() public {
         string memory json = vectors();
         uint256 i;

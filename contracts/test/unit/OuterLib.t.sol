@@ -65,6 +65,37 @@ contract OuterLibTest is Base {
         return uint256(keccak256(abi.encode(seed, i)));
     }
 
+    // ---------------------------------------------------------------------------------------------- trimmed means
+
+    /// @dev Copies laid out one by one, and the extreme ones taken away one by one.
+    function testFuzz_Trimmed(uint256 seed, uint256 trim) public pure {
+        trim = bound(trim, 0, 4999);
+        uint256 count = 1 + _random(seed, 0) % 6;
+        (int64[256][] memory rows, uint256[] memory widths) = (new int64[256][](count), new uint256[](count));
+        int256[] memory copies = new int256[](30);
+        uint256 total;
+        for (uint256 i; i < count; ++i) {
+            rows[i][7] = int64(int256(_random(seed, 2 * i + 1) % 9)) * int64(1 << 44) - int64(1 << 46);
+            widths[i] = 1 + _random(seed, 2 * i + 2) % 5;
+            for (uint256 j; j < widths[i]; ++j) {
+                copies[total++] = rows[i][7];
+            }
+        }
+        (int64[256] memory sums, uint256 kept) = OuterLib.trimmed(rows, widths, count, total, trim);
+        uint256 cut = total * trim / 10_000;
+        assertEq(kept, total - 2 * cut);
+        int256 sum;
+        for (uint256 i; i < total; ++i) {
+            // How many come before it: smaller ones, and equal ones to its left.
+            uint256 rank;
+            for (uint256 j; j < total; ++j) {
+                if (copies[j] < copies[i] || (copies[j] == copies[i] && j < i)) ++rank;
+            }
+            if (rank >= cut && rank < total - cut) sum += copies[i];
+        }
+        assertTrue(sums[7] == sum && sums[8] == 0, "sums");
+    }
+
     // ---------------------------------------------------------------------------------------------- definitions
 
     function _abs(int256 x) private pure returns (uint256) {

@@ -314,6 +314,18 @@ contract ParamsTest is Base {
         _bad(o, "guard");
     }
 
+    function test_Trim() public {
+        NewPool memory p = newPool(defaultParams());
+        (p.outer.trim, p.params.maxSlots) = (4999, 32);
+        _create(p);
+        p.outer.trim = 5000;
+        _bad(p, "trim");
+        (p.outer.trim, p.params.maxSlots) = (1, 33);
+        _bad(p, "trim");
+        p.outer.trim = 0;
+        _create(p);
+    }
+
     function test_Fragments() public {
         OuterRule memory o = defaultOuter();
         o.fragments = 0;
