@@ -12,6 +12,7 @@ import importlib
 NAMES = (
     "outer_step",
     "proofs",
+    "attacks",
     "overhead",
     "gas",
     "utilisation",

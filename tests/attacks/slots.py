@@ -1,17 +1,17 @@
 """Slots of cheating workers, trained for real and audited by real replay, in one process without a chain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
 from pi_sdk.cheats import CHEATS
-from pi_sdk.codec import audit_segments, sha256
+from pi_sdk.codec import Trace, audit_segments, sha256
 from pi_sdk.errors import BlobNotFound, BlobTooLarge, StoreError
 from pi_sdk.store import LocalStore
 from pi_sdk.types import AuditSpec, GptSpec, InnerSpec, Reveal, RunSpec, TraceSpec
 from pi_train.codecs import UpdateFile, max_update_bytes
-from pi_train.data import Corpus, load_corpus
+from pi_train.data import Corpus, batches, load_corpus
 from pi_train.determinism import admitted
 from pi_train.outer import Checkpoint, outer_step
 from pi_train.prepare import prepare
@@ -99,6 +99,18 @@ class Stage:
         served += [state] if state is not None else []
         return Slot(result, width, {sha256(blob).hex(): blob for blob in served})
 
+    def sybil(self) -> Slot:
+        """The node's slot, as if it were the peer's: everything that a replay does not need is the peer's."""
+        slot, spec = self.train(trainer(None), 1), self.spec
+        trace = Trace.decode(
+            slot.result.trace, steps=spec.inner.steps, segments=spec.segments, per_step=spec.proofs_per_step
+        )
+        root = self.checkpoints[1].root()
+        assigned = batches(spec, self.corpus, root, node=PEER, round_=1, width=1)
+        data = replace(trace, batches=tuple(batch.digest() for batch in assigned)).encode()
+        result = replace(slot.result, trace=data, trace_root=sha256(data))
+        return Slot(result, 1, slot.blobs | {sha256(data).hex(): data})
+
     def cheated(self, name: str) -> Slot:
         """The cheat's slot of round 1. It was honest in round 0."""
         by, cheat = trainer(name), CHEATS[name]
@@ -106,8 +118,8 @@ class Stage:
             assert self.train(by, 0).result.trace == self.first.result.trace, "nothing to cheat with yet"
         return self.train(by, 1, width=cheat.width, follows=self.first)
 
-    def audit(self, slot: Slot, seed: bytes) -> AuditReport:
-        """A validator's audit of a slot of round 1, with what it can fetch."""
+    def audit(self, slot: Slot, seed: bytes, node: str = NODE) -> AuditReport:
+        """A validator's audit of a node's slot of round 1, with what it can fetch."""
         spec, result = self.spec, slot.result
         update: bytes | None = None
         try:
@@ -119,7 +131,7 @@ class Stage:
             spec,
             self.corpus,
             self.checkpoints[1],
-            node=NODE,
+            node=node,
             round_=1,
             reveal=Reveal(
                 salt=bytes(32),
@@ -138,14 +150,14 @@ class Stage:
             class_id=admitted(spec)[0].id,
         )
 
-    def draws(self) -> dict[tuple[int, ...], bytes]:
-        """A seed for every set of segments that an audit of the node can draw."""
+    def draws(self, node: str = NODE) -> dict[tuple[int, ...], bytes]:
+        """A seed for every set of segments that an audit of a node can draw."""
         k, left = self.spec.audit.segments, self.spec.segments
         found: dict[tuple[int, ...], bytes] = {}
         wanted = len(list(combinations(range(left), k)))
         for i in count():
             seed = sha256(b"seed %d" % i)
-            found.setdefault(tuple(audit_segments(seed, NODE, left, k)), seed)
+            found.setdefault(tuple(audit_segments(seed, node, left, k)), seed)
             if len(found) == wanted:
                 return found
         raise AssertionError

@@ -5,7 +5,7 @@ import math
 from itertools import combinations
 
 import pytest
-from attacks.slots import NODE, Stage
+from attacks.slots import NODE, PEER, Stage
 from pi_sdk.cheats import CHEATS
 from pi_sdk.codec import Trace, audit_segments, sha256
 from pi_sdk.types import Outcome
@@ -56,6 +56,17 @@ def test_a_copy_is_one(stage: Stage):
     assert stage.cheated("copy").result.update == bytes(stage.peer.data)
     noisy = stage.cheated("copy-noise").result
     assert noisy.update != bytes(stage.peer.data) and noisy.norm == pytest.approx(stage.peer.norm, rel=0.2)
+
+
+def test_two_nodes_cannot_hand_in_one_computation(stage: Stage):
+    """A Sybil's second node has data of its own: its slot is wrong as it is, and wrong with other digests."""
+    plain, disguised = stage.train(trainer(None), 1), stage.sybil()
+    assert stage.audit(plain, stage.draws()[0,]).outcome == Outcome.ACCEPT
+    for seed in stage.draws(PEER).values():
+        report = stage.audit(plain, seed, node=PEER)
+        assert report.outcome == Outcome.MISMATCH and "other data" in report.reasons[0]
+        report = stage.audit(disguised, seed, node=PEER)
+        assert report.outcome == Outcome.MISMATCH and replay_disagrees(report)
 
 
 def test_every_cheat_is_implemented_and_its_chance_is_what_draws_give():
