@@ -13,6 +13,7 @@ NAMES = (
     "outer_step",
     "proofs",
     "attacks",
+    "zoo",
     "overhead",
     "gas",
     "utilisation",

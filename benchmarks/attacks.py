@@ -103,7 +103,19 @@ def main() -> None:
         f"p_round = {rows[0]['p_audit']:.2f} (lowest audit probability) x P(found | audited); margin:"
         " smallest error over the limit, none where the bytes alone show it"
     )
-    publish("attacks", "Cheats of a worker against audits at the default RunSpec's shape", rows, note)
+    title = "Cheats of a worker against audits at the default RunSpec's shape"
+    shown = (
+        "name",
+        "seeds",
+        "detected",
+        "p_found",
+        "p_round",
+        "p_low",
+        "p_high",
+        "rounds_to_detect",
+        "margin",
+    )
+    publish("attacks", title, rows, note, shown)
 
 
 if __name__ == "__main__":
