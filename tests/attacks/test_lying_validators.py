@@ -10,6 +10,7 @@ WINDOWS = {
     "verdict_reveal_window": 60,
     "vote_window": 120,
     "vote_reveal_window": 60,
+    "appeal_window": 16,
 }
 
 
