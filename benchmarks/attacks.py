@@ -17,10 +17,11 @@ first round on.
 
 import sys
 import tempfile
+from fractions import Fraction
 from math import sqrt
 from pathlib import Path
 
-from pi_sdk.cheats import CHEATS
+from pi_sdk.cheats import CHEATS, Cheat
 from pi_sdk.codec import sha256
 from pi_sdk.types import AuditSpec, InnerSpec, Outcome, PoolParams, TraceSpec
 from pi_train.determinism import default_class, pin
@@ -52,12 +53,11 @@ def from_start(found: float) -> float:
     return rounds
 
 
-def measured(name: str, stages: list) -> dict:
-    """One row: `SEEDS` audits of a cheat's slots."""
-    cheat, margins, found = CHEATS[name], [], 0
-    slots = [stage.cheated(name) for stage in stages]
+def measured(name: str, cheat: Cheat, stages: list, slots: list, node: str) -> dict:
+    """One row: `SEEDS` audits of a cheat's slots, one of each stage, as those of `node`."""
+    margins, found = [], 0
     for i in range(SEEDS):
-        report = stages[i % _RUNS].audit(slots[i % _RUNS], sha256(f"{name} {i}".encode()))
+        report = stages[i % _RUNS].audit(slots[i % _RUNS], sha256(f"{name} {i}".encode()), node)
         assert report.outcome in (Outcome.ACCEPT, cheat.outcome), report
         found += report.outcome == cheat.outcome
         if report.outcome != Outcome.ACCEPT and report.worst_error is not None:
@@ -82,7 +82,7 @@ def measured(name: str, stages: list) -> dict:
 
 def main() -> None:
     pin(default_class())
-    from attacks.slots import Stage
+    from attacks.slots import NODE, PEER, Stage
 
     shape = {
         "inner": InnerSpec(batch=2, sequence=32),
@@ -96,9 +96,12 @@ def main() -> None:
             home = Path(folder) / str(seed)
             home.mkdir()
             stages.append(Stage(home, segments=5, drawn=2, seed=seed, **shape))
-        for name in CHEATS:
-            rows.append(measured(name, stages))
+        for name, cheat in CHEATS.items():
+            slots = [stage.cheated(name) for stage in stages]
+            rows.append(measured(name, cheat, stages, slots, NODE))
             print(f"{name}: {rows[-1]['detected']} of {SEEDS}", file=sys.stderr)
+        sybil = Cheat("hands in one computation for two nodes", bad=Fraction(1))
+        rows.append(measured("sybil", sybil, stages, [stage.sybil() for stage in stages], PEER))
     note = (
         f"p_round = {rows[0]['p_audit']:.2f} (lowest audit probability) x P(found | audited); margin:"
         " smallest error over the limit, none where the bytes alone show it"
