@@ -25,6 +25,8 @@ class Cheat:
     """Rounds that it must take part in before it can begin."""
     width: int = 1
     """Slots that it claims per round."""
+    saved: float = 0.0
+    """Share of the claimed slots' compute that it is spared, at the most, in a slot of five segments."""
 
     def bad_segments(self, segments: int) -> int:
         """How many of a slot's segments show it; all of them where no replay is needed."""
@@ -39,14 +41,17 @@ _ALL = Fraction(1)
 
 CHEATS = {
     # --- work that was not done
-    "half-steps": Cheat("trains the first half of the inner steps, pretends the rest", bad=Fraction(1, 2)),
-    "no-compute": Cheat("computes nothing: made-up losses, proofs and parameters", bad=_ALL),
-    "forward-only": Cheat("makes the forward passes and no step", bad=_ALL),
-    "half-batch": Cheat("trains on half of every batch", bad=_ALL),
-    "false-width": Cheat("claims two slots, trains on the batches of one", bad=_ALL, width=2),
-    "dropped-layer": Cheat("leaves the last block out", bad=_ALL),
-    "int8-weights": Cheat("takes gradients at weights of 8 bits", bad=_ALL),
-    "int4-weights": Cheat("takes gradients at weights of 4 bits", bad=_ALL),
+    "half-steps": Cheat(
+        "trains the first half of the inner steps, pretends the rest", bad=Fraction(1, 2), saved=0.5
+    ),
+    "idle-segment": Cheat("trains all but the last segment, pretends that one", bad=ONE, saved=0.2),
+    "no-compute": Cheat("computes nothing: made-up losses, proofs and parameters", bad=_ALL, saved=1),
+    "forward-only": Cheat("makes the forward passes and no step", bad=_ALL, saved=2 / 3),
+    "half-batch": Cheat("trains on half of every batch", bad=_ALL, saved=0.5),
+    "false-width": Cheat("claims two slots, trains on the batches of one", bad=_ALL, width=2, saved=0.5),
+    "dropped-layer": Cheat("leaves the last block out", bad=_ALL, saved=0.25),
+    "int8-weights": Cheat("takes gradients at weights of 8 bits", bad=_ALL, saved=0.5),
+    "int4-weights": Cheat("takes gradients at weights of 4 bits", bad=_ALL, saved=0.75),
     "stale-1": Cheat("takes gradients at weights that are one step old", bad=_ALL),
     "stale-2": Cheat("takes gradients at weights that are two steps old", bad=_ALL),
     "stale-checkpoint": Cheat("starts from the round before's checkpoint", after=1),
@@ -57,9 +62,11 @@ CHEATS = {
     "poisoned-labels": Cheat("trains towards labels of its own in every step", bad=_ALL),
     "one-poisoned-step": Cheat("trains towards labels of its own in the last step", bad=ONE),
     # --- somebody else's work, or older work
-    "copy": Cheat("hands in what another node revealed in the round before", after=1),
-    "copy-noise": Cheat("copies with noise, and a last border to fit", bad=_ALL, after=1),
-    "replay-old": Cheat("hands in its own first update again, and a last border to fit", bad=_ALL, after=1),
+    "copy": Cheat("hands in what another node revealed in the round before", after=1, saved=1),
+    "copy-noise": Cheat("copies with noise, and a last border to fit", bad=_ALL, after=1, saved=1),
+    "replay-old": Cheat(
+        "hands in its own first update again, and a last border to fit", bad=_ALL, after=1, saved=1
+    ),
     # --- honest work, another result
     "sign-flip": Cheat("trains, and hands in the negated update"),
     "scaled-update": Cheat("trains, and hands in ten times the update"),

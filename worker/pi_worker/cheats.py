@@ -101,10 +101,21 @@ class Cheat(SlotRun):
 class HalfSteps(Cheat):
     """What proofs cover is all that the pretended steps compute."""
 
+    @property
+    def honest(self) -> int:
+        """Steps that it trains."""
+        return self.spec.inner.steps // 2
+
     def train(self, tokens: np.ndarray, lr: float) -> Step:
-        if self.done < self.spec.inner.steps // 2:
+        if self.done < self.honest:
             return super().train(tokens, lr)
         return self.forward(tokens[: max(1, self.spec.trace.proof_sequences)])
+
+
+class IdleSegment(HalfSteps):
+    @property
+    def honest(self) -> int:
+        return self.spec.inner.steps - self.spec.trace.segment
 
 
 class NoCompute(Cheat):
