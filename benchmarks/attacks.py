@@ -10,7 +10,7 @@ the pair of classes.
 `p_round` = audit probability x P(found | audited), `p_low` and `p_high` its interval, at the default
 PoolParams' lowest audit probability, which a node reaches with a clean record; in its first rounds every slot
 is audited. `rounds_to_detect` is expected from then on, `rounds_from_start` of a node that cheats from its
-first round on.
+first round on. `payoff` is in tokens per slot and round at that probability (`pi_sdk.economics.payoff`).
 
     python -m benchmarks attacks
 """
@@ -21,6 +21,7 @@ from fractions import Fraction
 from math import sqrt
 from pathlib import Path
 
+from pi_sdk import economics
 from pi_sdk.cheats import CHEATS, Cheat
 from pi_sdk.codec import sha256
 from pi_sdk.types import AuditSpec, InnerSpec, Outcome, PoolParams, TraceSpec
@@ -74,6 +75,7 @@ def measured(name: str, cheat: Cheat, stages: list, slots: list, node: str) -> d
         "p_round": rate * chance,
         "p_low": rate * low,
         "p_high": rate * high,
+        "payoff": economics.payoff(PARAMS, rate * chance, cheat.spared(spec.segments)),
         "rounds_to_detect": 1 / (rate * chance),
         "rounds_from_start": from_start(chance),
         "margin": round(min(margins), 1) if margins else None,
@@ -100,7 +102,7 @@ def main() -> None:
             slots = [stage.cheated(name) for stage in stages]
             rows.append(measured(name, cheat, stages, slots, NODE))
             print(f"{name}: {rows[-1]['detected']} of {SEEDS}", file=sys.stderr)
-        sybil = Cheat("hands in one computation for two nodes", bad=Fraction(1))
+        sybil = Cheat("hands in one computation for two nodes", bad=Fraction(1), saved=0.5)
         rows.append(measured("sybil", sybil, stages, [stage.sybil() for stage in stages], PEER))
     note = (
         f"p_round = {rows[0]['p_audit']:.2f} (lowest audit probability) x P(found | audited); margin:"

@@ -25,12 +25,16 @@ class Cheat:
     """Rounds that it must take part in before it can begin."""
     width: int = 1
     """Slots that it claims per round."""
-    saved: float = 0.0
-    """Share of the claimed slots' compute that it is spared, at the most, in a slot of five segments."""
+    saved: float | None = 0.0
+    """Share of the claimed slots' compute that it is spared, at the most. None: one segment's."""
 
     def bad_segments(self, segments: int) -> int:
         """How many of a slot's segments show it; all of them where no replay is needed."""
         return segments if self.bad is None else max(1, ceil(self.bad * segments))
+
+    def spared(self, segments: int) -> float:
+        """`saved` of slots with so many segments."""
+        return 1 / segments if self.saved is None else self.saved
 
     def found(self, segments: int, drawn: int) -> float:
         """Probability that an audit which replays `drawn` of `segments` segments finds it."""
@@ -44,7 +48,7 @@ CHEATS = {
     "half-steps": Cheat(
         "trains the first half of the inner steps, pretends the rest", bad=Fraction(1, 2), saved=0.5
     ),
-    "idle-segment": Cheat("trains all but the last segment, pretends that one", bad=ONE, saved=0.2),
+    "idle-segment": Cheat("trains all but the last segment, pretends that one", bad=ONE, saved=None),
     "no-compute": Cheat("computes nothing: made-up losses, proofs and parameters", bad=_ALL, saved=1),
     "forward-only": Cheat("makes the forward passes and no step", bad=_ALL, saved=2 / 3),
     "half-batch": Cheat("trains on half of every batch", bad=_ALL, saved=0.5),
