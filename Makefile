@@ -30,7 +30,7 @@ format: setup ## rewrites the sources in the house style
 	$(BIN)/ruff format .
 	npx --no-install forge fmt
 
-soak: setup ## ten demos, different seeds, all cheats in turn (about 40 minutes)
+soak: setup ## ten demos, different seeds, three cheats in turn (about 40 minutes)
 	$(BIN)/python tests/soak.py $(ARGS)
 
 model: setup ## 10,000 random traces through the contracts and their model in Python (about 20 minutes)

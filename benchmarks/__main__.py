@@ -12,6 +12,8 @@ import importlib
 NAMES = (
     "outer_step",
     "proofs",
+    "attacks",
+    "zoo",
     "overhead",
     "gas",
     "utilisation",

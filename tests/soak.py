@@ -1,7 +1,8 @@
-"""Ten demos with ten seeds, the three cheats in turn: each cheat must lose stake, nobody honest may.
+"""Ten demos with ten seeds, three cheats in turn: each cheat must lose stake, nobody honest may.
 
-    make soak                   about 40 minutes on two cores
+    make soak                    about 40 minutes on two cores
     make soak ARGS="--runs 3"
+    make soak ARGS="--runs 2 --cheats half-lr withheld"
 
 Prints a table, writes runs/soak/soak.json, and fails when a run breaks a promise.
 """
@@ -13,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-CHEATS = ("half-steps", "copy", "wrong-shard")
+from pi_sdk.cheats import CHEATS
 
 
 def broken_promises(summary: dict) -> list[str]:
@@ -42,10 +43,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
+    parser.add_argument(
+        "--cheats",
+        nargs="+",
+        metavar="NAME",
+        choices=[*CHEATS, "all"],
+        default=["half-steps", "copy", "wrong-shard"],
+    )
     args = parser.parse_args()
     results = []
     for seed in range(args.runs):
-        cheat, out = CHEATS[seed % 3], args.out / f"seed-{seed}"
+        cheat, out = args.cheats[seed % len(args.cheats)], args.out / f"seed-{seed}"
         started = time.time()
         run = subprocess.run(
             [Path(sys.executable).parent / "pi", "demo", "--seed", str(seed), "--cheat", cheat, "--out", out],

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from .cheats import CHEATS
 from .devnet import deploy, interruptible, program, start_anvil, start_orchestrator
 from .errors import PiError, ToolMissing, UsageError
 from .processes import Process, Processes, accepts, free_port
@@ -24,7 +25,6 @@ from .recorder import Agent, of
 from .table import Clock
 from .types import TOKEN
 
-CHEATS = ("half-steps", "copy", "wrong-shard")
 ETHER = 10**18
 _WINDOWS = {
     "reveal_window": 15,
@@ -76,9 +76,10 @@ class Demo:
 @click.option(
     "--cheat",
     type=click.Choice([*CHEATS, "none"]),
-    default=CHEATS[0],
+    default="half-steps",
     show_default=True,
-    help="What the last worker does wrong.",
+    metavar="NAME",
+    help=f"What the last worker does wrong: {', '.join(CHEATS)}, or none.",
 )
 @click.option(
     "--data",
@@ -136,8 +137,8 @@ def _check(options: Options) -> tuple[Path, Path]:
             f"no such file or folder: {options.data}",
             "--data takes text, .jsonl, .parquet, .bin, or a folder",
         )
-    if options.cheat == "copy" and options.workers < 2:
-        raise UsageError("--cheat copy needs somebody to copy from", "take --workers 2 or more")
+    if options.cheat in ("copy", "copy-noise") and options.workers < 2:
+        raise UsageError(f"--cheat {options.cheat} needs somebody to copy from", "take --workers 2 or more")
     example = Path(__file__).resolve().parents[2] / "examples" / "create_pool.py"
     if not example.is_file():
         raise ToolMissing(
@@ -307,7 +308,7 @@ def _start(demo: Demo, agent: Agent, keys: dict[str, bytes], pool_id: int) -> Pr
     argv = [program(f"pi-{agent.role}"), "join" if agent.role == "worker" else "run", "--pool", str(pool_id),
             "--rpc-url", demo.rpc_url, "--home", agent.home]  # fmt: skip
     if agent.cheat:
-        argv += ["--cheat", agent.cheat]
+        argv += ["--cheat", agent.cheat, "--width", str(CHEATS[agent.cheat].width)]
     if agent.name == "validator-1":
         argv.append("--evaluate")  # one measures the held-out loss
     env = {

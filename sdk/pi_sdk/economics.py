@@ -20,36 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb, floor
 
+from .cheats import CHEATS
 from .errors import UsageError
 from .types import TOKEN, PoolParams, RunSpec
-
-
-@dataclass(frozen=True)
-class Cheat:
-    """A way to cheat. `saved`: share of a slot's compute. `bad`: share of its segments that a replay finds
-    wrong; None: one of them."""
-
-    name: str
-    what: str
-    saved: float
-    bad: float | None = 1.0
-
-
-CHEATS = (
-    Cheat("no-compute", "hands in a made-up update", 1.0),
-    Cheat("copy", "hands in what another node revealed", 1.0),
-    Cheat("stale-checkpoint", "starts from an older checkpoint", 0.0),
-    Cheat("half-steps", "trains half of the inner steps", 0.5, 0.5),
-    Cheat("one-segment", "leaves one segment out", 0.0, None),
-    Cheat("forward-only", "never computes a gradient", 2 / 3),
-    Cheat("half-batch", "trains on half of each batch", 0.5),
-    Cheat("int8-weights", "computes in int8", 0.5),
-    Cheat("false-width", "trains one slot of the two it is paid for", 0.5),
-    Cheat("wrong-data", "trains on other data, or labels", 0.0),
-    Cheat("one-step-poison", "poisons a single step", 0.0, None),
-    Cheat("scaled-update", "scales or negates its update", 0.0),
-    Cheat("withheld", "shows no evidence", 0.0),
-)
 
 
 @dataclass(frozen=True)
@@ -89,10 +62,10 @@ def payoff(params: PoolParams, probability: float, saved: float) -> float:
 
 def evaluate(params: PoolParams, spec: RunSpec, dishonest: float = 1 / 3) -> Iterator[Line]:
     """Every cheat and every laziness, with that share of dishonest seats."""
-    for cheat in CHEATS:
-        saved = 1 / spec.segments if cheat.name == "one-segment" else cheat.saved
-        p = caught(params, spec, cheat.bad, dishonest=dishonest)
-        yield Line("worker", cheat.name, cheat.what, p, payoff(params, p, saved))
+    for name, cheat in CHEATS.items():
+        bad = cheat.bad_segments(spec.segments) / spec.segments
+        p = caught(params, spec, bad, dishonest=dishonest)
+        yield Line("worker", name, cheat.does, p, payoff(params, p, cheat.spared(spec.segments)))
     fee, overturned = params.verdict_fee / TOKEN, params.slash_overturned / TOKEN
     planted = spec.audit.planted / 10_000
     p = planted * _another_honest(params, dishonest)

@@ -142,10 +142,15 @@ class SlotRun:
         done = len(self.records)
         if done % self.spec.trace.segment == 0:
             self._write_border()
-        lr = learning_rate(self.spec, self.round * self.spec.inner.steps + done)
-        loss, hidden = self.loop.train_step(batch.tokens, lr)
+        loss, hidden = self.train(
+            batch.tokens, learning_rate(self.spec, self.round * self.spec.inner.steps + done)
+        )
         self.record(batch, loss, hidden)
         return loss
+
+    def train(self, tokens: np.ndarray, lr: float) -> tuple[float, np.ndarray]:
+        """The step itself; see `Loop.train_step`."""
+        return self.loop.train_step(tokens, lr)
 
     def record(self, batch: Batch, loss: float, hidden: np.ndarray) -> None:
         proofs = build_proofs(proven(self.spec, hidden))

@@ -75,8 +75,15 @@ def cli(ctx: click.Context) -> None:
     show_default=True,
     help="Bytes that a replay may use beyond torch and the data.",
 )
+@click.option("--cheat", type=click.Choice(["lazy", "false-accuser"]), hidden=True)
 def run(
-    faucet: bool, mirrors: tuple[str, ...], screen: bool, evaluate: bool, replay_memory: int, **keys: Any
+    faucet: bool,
+    mirrors: tuple[str, ...],
+    screen: bool,
+    evaluate: bool,
+    replay_memory: int,
+    cheat: str | None,
+    **keys: Any,
 ) -> None:
     """Take a seat and serve until the run is over and nothing is owed, or Ctrl-C.
 
@@ -84,7 +91,10 @@ def run(
     found a mismatch, the operator's key is here, and the free stake covers the pool's appeal bond. Absences
     and overturned verdicts of others are reported on the way.
     """
+    # For research on the juries there is also --cheat lazy|false-accuser: see cheats.py.
     with _seat(**keys) as seat:
+        from .audit import SlotAudit
+        from .cheats import KINDS
         from .run import serve
 
         done = serve(
@@ -95,6 +105,7 @@ def run(
             screen=screen,
             evaluate=evaluate,
             replay_memory=replay_memory,
+            kind=KINDS[cheat] if cheat else SlotAudit,
         )
         click.echo(
             f"the seat in pool {done.pool} is released: {done.verdicts} verdicts, {done.votes} votes,"

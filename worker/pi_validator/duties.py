@@ -42,6 +42,8 @@ class Duties:
     pool_id: int
     seeds_after: float
     """Seconds of chain time after the seal from which this validator captures a seed that nobody captured."""
+    kind: type[SlotAudit] = SlotAudit
+    """How slots are judged; another one for research: see `cheats.py`."""
     audits: dict[tuple[bytes, Slot], SlotAudit] = field(default_factory=dict)
     """By audit seed and slot; kept when the chain is read anew."""
 
@@ -52,7 +54,7 @@ class Duties:
     def audit(self, slot: Slot, seed: bytes, *, again: bool = False) -> SlotAudit:
         """The audit of a slot, started at the first call; `again` starts another one."""
         if again or (seed, slot) not in self.audits:
-            self.audits[seed, slot] = SlotAudit(self.bench, slot, seed)
+            self.audits[seed, slot] = self.kind(self.bench, slot, seed)
         return self.audits[seed, slot]
 
 

@@ -19,7 +19,7 @@ from pi_train.data import load_corpus
 from pi_train.determinism import admitted
 
 from .agent import Agent
-from .audit import Bench, ReplayQueue
+from .audit import Bench, ReplayQueue, SlotAudit
 from .checkpoints import Checkpoints
 from .closes import Closes
 from .duties import Duties
@@ -76,9 +76,10 @@ def serve(
     screen: bool,
     evaluate: bool,
     replay_memory: int,
+    kind: type[SlotAudit] = SlotAudit,
 ) -> Summary:
     """Serves one seat until nothing needs it any more. `replay_memory` in bytes beyond torch and the corpus;
-    `mirrors` are URLs to download from beside the pool's store.
+    `mirrors` are URLs to download from beside the pool's store; `kind` is how slots are judged.
 
     Blocks; handles SIGINT (see `Agent.run`). Raises `PiError`s of the chain, the store, and of keys and
     money.
@@ -144,6 +145,7 @@ def serve(
             params=params,
             pool_id=pool_id,
             seeds_after=1 + info.index % 4,
+            kind=kind,
         )
         closes = Closes(seat.operator or chain, bench, pool_id)
         stack.callback(closes.stop)

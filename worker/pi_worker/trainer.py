@@ -52,18 +52,20 @@ PLANTED = "wrong-shard"
 
 
 def trainer(cheat: str | None, planted: Container[int] = ()) -> Trainer:
-    """The honest trainer, or one of `cheats.py`; in `planted` rounds always a cheat. torch is imported with
-    the first slot: it is pinned by then.
+    """The honest trainer, or one of `pi_sdk.cheats.CHEATS`; in `planted` rounds always a cheat. torch is
+    imported with the first slot: it is pinned by then.
     """
+    made: dict[str, Trainer] = {}  # one each for all rounds: some remember what they did
 
     def run(job: SlotJob) -> "SlotResult":
-        kind = PLANTED if job.round in planted else cheat
-        if kind is None:
+        name = PLANTED if job.round in planted else cheat
+        if name is None:
             return train(job)
-        from . import cheats
+        if name not in made:
+            from .cheats import cheater
 
-        kinds = {"half-steps": cheats.half_steps, "copy": cheats.copy, "wrong-shard": cheats.wrong_shard}
-        return kinds[kind](job)
+            made[name] = cheater(name)
+        return made[name](job)
 
     return run
 
