@@ -14,7 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pi_sdk.codec import ZERO, audit_segments
-from pi_sdk.errors import BlobTooLarge, SpecMismatch
+from pi_sdk.errors import BlobTooLarge, SpecMismatch, UsageError
 from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, InnerSpec, Outcome, TraceSpec
 from pi_train import determinism
 from pi_train.codecs import UpdateFile, encode_update
@@ -335,6 +335,31 @@ def test_a_worker_of_another_class_is_off_by_little_and_accepted(tmp_path: Path,
     assert report.outcome == Outcome.ACCEPT, report.reasons
     assert report.worst_error is not None and 0 < report.worst_error < report.limit / 10
     assert not report.bitwise
+
+
+def test_bf16_on_two_threads_gives_the_same_bytes_in_every_process(run: TinyRun, tmp_path: Path):
+    """fp32 weights and moments, products in bf16."""
+    half = determinism.class_named("cpu-t2-bf16-avx2").model_copy(update={"id": "other"})
+    mine = admitted(run.spec)[0]
+    argv = [sys.executable, "-c", OTHER_CLASS, mine.model_dump_json(), half.model_dump_json()]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    processes = [
+        subprocess.Popen([*argv, tmp_path / name], env=environment, stdout=subprocess.PIPE) for name in "ab"
+    ]
+    first, second = (json.loads(process.communicate()[0]) for process in processes)
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+    full = run.first.losses
+    assert first["losses"] != full and first["losses"] == pytest.approx(full, rel=1e-2)
+
+
+def test_names_of_classes_say_what_they_are():
+    for cls in (*determinism.default_classes(), *determinism.default_classes(ranks=2, compile=True)):
+        assert determinism.class_named(cls.id) == cls
+    gpu = determinism.class_named("cuda-bf16-r8")
+    assert (gpu.device, gpu.dtype, gpu.ranks, gpu.aten) == ("cuda", "bf16", 8, "default")
+    for wrong in ("cpu-t1-fp32", "cuda-bf16-avx2", "cpu-t0-fp32-avx2", "cuda-fp16", "cuda-fp32-r1"):
+        with pytest.raises(UsageError):
+            determinism.class_named(wrong)
 
 
 def test_this_process_is_pinned(run: TinyRun):

@@ -6,12 +6,13 @@ class per process. Importing this module does not import torch.
 """
 
 import os
+import re
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pi_sdk.errors import SpecMismatch, ToolMissing
+from pi_sdk.errors import SpecMismatch, ToolMissing, UsageError
 from pi_sdk.types import DeterminismClass, RunSpec
 
 _pinned: DeterminismClass | None = None
@@ -32,12 +33,34 @@ def default_classes(ranks: int = 1, compile: bool = False) -> tuple[DeterminismC
     MKL pinned to AVX2 takes a third longer per step than with AVX-512, where the machine has it.
     """
     kind = (f"-r{ranks}" if ranks > 1 else "") + ("-compiled" if compile else "")
-    common = {"torch": torch_version(), "ranks": ranks, "compile": compile}
-    return (
-        DeterminismClass(
-            id=f"cpu-t1-fp32-avx512{kind}", aten="avx512", onednn="AVX512_CORE", mkl="AVX512", **common
-        ),
-        DeterminismClass(id=f"cpu-t1-fp32-avx2{kind}", aten="avx2", onednn="AVX2", mkl="AVX2", **common),
+    return tuple(class_named(f"cpu-t1-fp32-{isa}{kind}") for isa in ("avx512", "avx2"))
+
+
+_NAME = re.compile(
+    r"(?:cpu-t(?P<threads>[1-9]\d{0,2})|cuda)-(?P<dtype>fp32|bf16)(?:-(?P<isa>avx2|avx512))?"
+    r"(?:-r(?P<ranks>[2-9]|[1-5]\d|6[0-4]))?(?P<compile>-compiled)?"
+)
+
+
+def class_named(name: str) -> DeterminismClass:
+    """The class of the installed torch that a name like those of `default_classes` describes:
+    `cpu-tTHREADS-fp32|bf16-avx2|avx512` or `cuda-fp32|bf16`, then `-rRANKS` and `-compiled`. `UsageError`."""
+    found = _NAME.fullmatch(name)
+    if not found or (found["threads"] is None) != (found["isa"] is None):
+        raise UsageError(f"no such class: {name}", "as cpu-t1-fp32-avx2, cpu-t2-bf16-avx512, cuda-bf16")
+    isa = {"avx512": ("avx512", "AVX512_CORE", "AVX512"), "avx2": ("avx2", "AVX2", "AVX2")}
+    aten, onednn, mkl = isa[found["isa"] or "avx2"]
+    return DeterminismClass(
+        id=name,
+        device="cpu" if found["isa"] else "cuda",
+        torch=torch_version(),
+        threads=int(found["threads"] or 1),
+        dtype="bf16" if found["dtype"] == "bf16" else "fp32",
+        aten=aten if found["isa"] else "default",
+        onednn=onednn,
+        mkl=mkl,
+        ranks=int(found["ranks"] or 1),
+        compile=bool(found["compile"]),
     )
 
 
@@ -72,8 +95,6 @@ def _lack(cls: DeterminismClass) -> str:
     """What this machine lacks for a class; empty where it fits."""
     if cls.torch != torch_version():
         return f"torch {cls.torch}, {torch_version()} is installed"
-    if cls.device == "cpu" and cls.dtype != "fp32":
-        return "a GPU"
     if cls.device == "cuda" and _gpus() < cls.ranks:
         return f"{cls.ranks} GPUs and a torch that uses them, {_gpus()} found"
     if cls.device == "cpu" and cls.ranks > (os.cpu_count() or 1):

@@ -84,7 +84,7 @@ class InnerLoop:
         inner, model = self.inner, self.model
         windows = torch.from_numpy(tokens.astype(np.int64)).to(self.device)
         model.grad.zero_()
-        loss, hidden = gradients(model, self.spec, windows)
+        loss, hidden = self.gradients(windows)
         norm = model.grad.norm().item()
         check_finite(loss, norm)
         if norm > inner.clip:
@@ -95,6 +95,10 @@ class InnerLoop:
                 decay_weight(weight, inner, lr)
             update(inner, self.step, lr, model.params, model.grad, self.m, self.v, self.scratch)
         return loss, hidden.cpu().numpy()
+
+    def gradients(self, windows: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """Adds a step's gradients to `model.grad`; see the function."""
+        return gradients(self.model, self.spec, windows)
 
 
 def gradients(
