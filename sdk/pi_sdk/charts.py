@@ -97,3 +97,56 @@ def size(count: float) -> str:
 
 def duration(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+_STRIP_COLOURS = ("#2a9d5c", "#d1495b", "#edae49", "#8d5fd3", "#00798c", "#e07a2f", "#5c6b73")
+
+
+def strips(
+    title: str,
+    rows: Sequence[tuple[str, Sequence[tuple[str, Sequence[float]]], float | None]],
+    *,
+    left: str,
+) -> str:
+    """An SVG file of its own: distributions side by side on one logarithmic axis.
+
+    A row is (label, groups of (name, values), limit or None); a group has one colour in all rows and a
+    tick per value, a limit is a long line. Zeros stand at the left edge, which is labelled `left`.
+    """
+    values = [v for _, groups, _ in rows for _, of_group in groups for v in of_group if v > 0]
+    low, high = math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values)))
+    names = list(dict.fromkeys(name for _, groups, _ in rows for name, _ in groups))
+    start, width, step = 330, 560, 34
+    bottom = 62 + step * len(rows)
+
+    def at(value: float) -> float:
+        place = (math.log10(value) - low) / (high - low) if value > 0 else 0
+        return round(start + width * place, 1)
+
+    parts = [f'<text x="12" y="20" font-size="14">{escape(title)}</text>']
+    for i, name in enumerate(names):
+        x, colour = 12 + i * 125, _STRIP_COLOURS[i % len(_STRIP_COLOURS)]
+        parts.append(f'<rect x="{x}" y="32" width="9" height="9" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 13}" y="41">{escape(name)}</text>')
+    for power in range(low, high + 1):
+        x = at(10.0**power)
+        text = escape(left) if power == low else f"1e{power}"
+        parts.append(f'<path d="M{x} 52V{bottom}" stroke="#ddd"/>')
+        parts.append(f'<text x="{x}" y="{bottom + 14}" text-anchor="middle">{text}</text>')
+    for number, (label, groups, limit) in enumerate(rows):
+        top = 56 + step * number
+        parts.append(f'<text x="12" y="{top + 17}">{escape(label)}</text>')
+        height = (step - 6) / len(names)
+        for name, of_group in groups:
+            i = names.index(name)
+            y = round(top + i * height, 1)
+            ticks_ = "".join(f"M{x} {y}v{height:.1f}" for x in sorted({at(v) for v in of_group}))
+            parts.append(f'<path d="{ticks_}" stroke="{_STRIP_COLOURS[i % 7]}" stroke-width="2"/>')
+        if limit is not None:
+            parts.append(f'<path d="M{at(limit)} {top - 2}v{step - 2}" stroke="#000" stroke-width="1.5"/>')
+    body = "\n".join(parts)
+    size_ = f'width="{start + width + 30}" height="{bottom + 24}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size_} font-family="sans-serif" font-size="11">\n'
+        f'<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
+    )

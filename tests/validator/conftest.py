@@ -96,7 +96,11 @@ def text(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, text) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
-    spec = prepare(store=LocalStore(folder / "store"), data=text, rounds=2, **TINY)
+    return train(folder, prepare(store=LocalStore(folder / "store"), data=text, rounds=2, **TINY))
+
+
+def train(folder: Path, spec: RunSpec) -> Trained:
+    """A slot of round 0 by the rules of `spec`, whose artifacts are in the folder's store."""
     (folder / "run_spec.json").write_bytes(canonical_json(spec))
     out = subprocess.run(
         [sys.executable, "-c", TRAIN, folder / "run_spec.json", folder, WORKER],

@@ -48,19 +48,21 @@ def class_named(name: str) -> DeterminismClass:
     found = _NAME.fullmatch(name)
     if not found or (found["threads"] is None) != (found["isa"] is None):
         raise UsageError(f"no such class: {name}", "as cpu-t1-fp32-avx2, cpu-t2-bf16-avx512, cuda-bf16")
-    isa = {"avx512": ("avx512", "AVX512_CORE", "AVX512"), "avx2": ("avx2", "AVX2", "AVX2")}
-    aten, onednn, mkl = isa[found["isa"] or "avx2"]
-    return DeterminismClass(
-        id=name,
-        device="cpu" if found["isa"] else "cuda",
-        torch=torch_version(),
-        threads=int(found["threads"] or 1),
-        dtype="bf16" if found["dtype"] == "bf16" else "fp32",
-        aten=aten if found["isa"] else "default",
-        onednn=onednn,
-        mkl=mkl,
-        ranks=int(found["ranks"] or 1),
-        compile=bool(found["compile"]),
+    caps = {"avx512": ("avx512", "AVX512_CORE", "AVX512"), "avx2": ("avx2", "AVX2", "AVX2")}
+    aten, onednn, mkl = caps.get(found["isa"], ("default", "AVX2", "AVX2"))
+    return DeterminismClass.model_validate(
+        {
+            "id": name,
+            "device": "cpu" if found["isa"] else "cuda",
+            "torch": torch_version(),
+            "threads": int(found["threads"] or 1),
+            "dtype": found["dtype"],
+            "aten": aten,
+            "onednn": onednn,
+            "mkl": mkl,
+            "ranks": int(found["ranks"] or 1),
+            "compile": bool(found["compile"]),
+        }
     )
 
 
@@ -77,13 +79,13 @@ def admitted(spec: RunSpec) -> list[DeterminismClass]:
 
 def fits(cls: DeterminismClass) -> bool:
     """Whether this machine fits a class."""
-    return not _lack(cls)
+    return not lack(cls)
 
 
 def _fitting(classes: tuple[DeterminismClass, ...]) -> list[DeterminismClass]:
     found = [c for c in classes if fits(c)]
     if not found:
-        wanted = "; ".join(f"{c.id} needs {_lack(c)}" for c in classes)
+        wanted = "; ".join(f"{c.id} needs {lack(c)}" for c in classes)
         raise SpecMismatch(
             f"this machine fits none of the classes: {wanted}",
             "another version of torch fits into a virtual environment of its own",
@@ -91,7 +93,7 @@ def _fitting(classes: tuple[DeterminismClass, ...]) -> list[DeterminismClass]:
     return found
 
 
-def _lack(cls: DeterminismClass) -> str:
+def lack(cls: DeterminismClass) -> str:
     """What this machine lacks for a class; empty where it fits."""
     if cls.torch != torch_version():
         return f"torch {cls.torch}, {torch_version()} is installed"

@@ -73,11 +73,12 @@ class Network:
 
     def loss(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross entropy in nats per token over int64 windows (batch, time + 1), and the final-norm output."""
-        with self._autocast():
+        with self.autocast():
             logits, hidden = self.forward(windows[:, :-1])
         return F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten()), hidden
 
-    def _autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager:
+        """The context of a forward pass in the class's dtype. Weights and gradients stay fp32."""
         if self.cls.dtype == "fp32":
             return nullcontext()
         return torch.autocast(self.cls.device, dtype=torch.bfloat16)

@@ -270,7 +270,7 @@ class _Audit:
                 reasons.append(f"loss of inner step {i} is {loss:.6g}, the trace says {claimed:.6g}")
             bitwise &= losses[-1] == trace.losses[i] and build_proofs(hidden) == trace.proofs[i]
         mine = loop.border()
-        error = _segment_error(start, end, mine)
+        error = segment_error(start, end, mine)
         if error > self.limit:
             reasons.append(
                 f"segment {segment} is off by {error:.3g} of its change, the limit is {self.limit:.3g}"
@@ -279,8 +279,9 @@ class _Audit:
         return _Replayed(end_hash, losses, error, bitwise and end_hash == trace.borders[segment + 1], reasons)
 
 
-def _segment_error(start: Border, claimed: Border, replayed: Border) -> float:
-    """Largest of the relative errors of parameters and moments; see the top of this file."""
+def segment_error(start: Border, claimed: Border, replayed: Border) -> float:
+    """Largest of the relative errors of parameters and moments; see the top of this file. All three are of
+    the same segment."""
     worst = 0.0
     for buffer in ("params", "m", "v"):
         before, theirs, mine = (

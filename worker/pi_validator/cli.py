@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from pi_sdk.options import (
     HELP,
+    LazyGroup,
     account_options,
     home_option,
     json_option,
@@ -34,7 +35,12 @@ def seat_options(command):
     )(command)
 
 
-@click.group(context_settings=HELP, invoke_without_command=True)
+_ELSEWHERE = {
+    "calibrate": ("pi_validator.calibrate:calibrate", "Measure the error limits of a run's classes."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_ELSEWHERE, context_settings=HELP, invoke_without_command=True)
 @click.version_option(package_name="pi-protocol", prog_name="pi-validator")
 @verbose_option
 @click.pass_context
@@ -46,6 +52,7 @@ def cli(ctx: click.Context) -> None:
     pi-validator status --pool 1                seat, stake, duties and pay
     pi-validator claim --pool 1 --account me    collect what was earned
     pi-validator leave --pool 1 --account me    give the seat up and free the stake
+    pi-validator calibrate --spec run.json      before a run is published: error limits for its classes
 
     The operator key (--account) holds the stake and is paid; the node key (made in --home) signs verdicts and
     votes. A node that has a seat needs no operator key any more. Ctrl-C gives the seat up from the next round

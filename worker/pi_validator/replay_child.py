@@ -32,9 +32,15 @@ class Replayer:
     corpus: Any
     class_id: str
     checkpoints: OrderedDict = field(default_factory=OrderedDict)
+    calibrator: Any = None
 
     def answer(self, request: dict) -> dict:
-        operations = {"audit": self.audit, "screen": self.screen, "evaluate": self.evaluate}
+        operations = {
+            "audit": self.audit,
+            "screen": self.screen,
+            "evaluate": self.evaluate,
+            "calibrate": self.calibrate,
+        }
         return operations[request["op"]](request)
 
     def checkpoint(self, folder: str, file: str, root: str):
@@ -162,6 +168,26 @@ class Replayer:
 
         checkpoint = self.checkpoint(request["folder"], request["checkpoint"], request["root"])
         return {"loss": validation_loss(self.spec, checkpoint, self.corpus)}
+
+    def calibrate(self, request: dict) -> dict:
+        """One step of `calibrate.py`, about the slot in folder `slot`: "train" it, the next one of this class
+        (round; folder, checkpoint, root of the first checkpoint), train a `segment` as each "cheat" would, or
+        "measure" both.
+        """
+        from pi_train.calibration import Calibrator
+
+        if self.calibrator is None:
+            first = self.checkpoint(request["folder"], request["checkpoint"], request["root"])
+            self.calibrator = Calibrator(self.spec, self.corpus, self.class_id, first)
+        calibrator, slot = self.calibrator, Path(request["slot"])
+        if request["do"] == "train":
+            if calibrator.round != request["round"]:
+                raise ValueError("a replay process that was started again cannot go on with a calibration")
+            calibrator.train(slot)
+            return {}
+        if request["do"] == "cheat":
+            return {"cheats": calibrator.cheat(slot, request["segment"])}
+        return calibrator.measure(slot, request["segment"], request["cheats"])
 
 
 def start(config: dict) -> Replayer:
