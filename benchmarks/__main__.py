@@ -22,6 +22,8 @@ NAMES = (
     "audit",
     "loss",
     "training",
+    "honest",
+    "cost",
     "verification",
 )
 

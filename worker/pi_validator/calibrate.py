@@ -87,7 +87,7 @@ def calibrate(
     pi-validator calibrate --pool 1                               are a pool's limits sound on this machine?
 
     Each class trains slots, honestly and in six ways that are hard to see, and each class replays them. A
-    limit is the geometric middle between the largest honest and the smallest false error. Exit code 1 where
+    limit is half of the smallest false error, where that is ten times any honest one. Exit code 1 where
     nothing tells a class's workers from cheats. --write is for a RunSpec that is not published yet: its
     hash changes. --json prints what --out keeps as calibration.json (`pi_validator.calibration.Calibration`).
     """

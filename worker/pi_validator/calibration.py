@@ -2,21 +2,21 @@
 
 One replay process per class. Each class trains slots as a worker and, from the same borders, segments as the
 cheats that are hardest to see (`pi_train/calibration.py`); each class replays all of them. Between the
-largest honest error and the smallest false one lies the limit.
+honest errors and the false ones lies the limit.
 
-How a limit is chosen. The honest error of a pair is the largest that any pair of the same two dtypes showed,
-losses included, since a class also covers machines that were not measured. A cheat that changes what is
-learnt, or skips work, must be `GAP` times above it, else the pair has no limit and such a validator may not
-judge such a worker. The limit is the geometric middle of the honest error and the smallest cheat's, so that
-it is at least sqrt(GAP) = 3 times away from both. Lower precision inside a step counts where it is visible in
-the same way; where it hides below the class's own roundings it is named "unseen".
+How a limit is chosen. It is half of the smallest false error, and at least `MARGIN` times the honest error;
+where both cannot be, the pair has none, and such a validator may not judge such a worker. It is not the
+middle: honest errors have a long tail (of thousands of segments the worst was 40 times off what a few
+showed), false ones hardly spread, and what is at stake is an honest worker's money. The honest error of a
+pair is the largest that any pair of the same two dtypes showed, losses included, since a class also covers
+machines that were not measured. Cheats of lower precision do all the work: where they hide below the limit
+of the others they are named "unseen".
 
 The activation screen has one set of limits for all pairs: four times the largest honest value, at least
 `SCREEN_FLOOR`, at most TOPLOC's. It convicts too, so it must never see an honest worker; it is not what
 cheats are found by.
 """
 
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,8 +31,10 @@ from pi_train.outer import checkpoint_bytes
 
 from .replay_process import ReplayConfig, ReplayProcess
 
-GAP = 9.0
-"""Smallest ratio between a cheat and honest work at which a pair is told apart."""
+MARGIN = 10.0
+"""Least ratio between a limit and the honest error."""
+BELOW = 2.0
+"""Ratio between the smallest false error and a limit."""
 ROUNDING = {"fp32": 1e-6, "bf16": 1e-3}
 """Least honest error that is reckoned with: one class on one machine shows none at all."""
 PRECISION = ("int8 weights", "bf16 products")
@@ -125,8 +127,9 @@ class Calibration(Model):
 
 
 def propose(honest: float, cheat: float) -> float | None:
-    """The limit between two errors; None where they are closer than `GAP`."""
-    return float(f"{math.sqrt(honest * cheat):.2g}") if cheat >= GAP * honest else None
+    """The limit between two errors, to two digits; None where they are too close."""
+    limit = float(f"{cheat / BELOW:.2g}")
+    return limit if limit >= MARGIN * honest else None
 
 
 def judge(
@@ -178,7 +181,7 @@ def judge(
 def _pair(worker: str, validator: str, found: dict[str, list[dict[str, float]]], honest: float) -> Pair:
     errors = {name: tuple(sorted(m["error"] for m in measured)) for name, measured in found.items()}
     cheats = {name: e for name, e in errors.items() if name != "honest"}
-    unseen = tuple(name for name in PRECISION if name in cheats and cheats[name][0] < GAP * honest)
+    unseen = tuple(name for name in PRECISION if name in cheats and propose(honest, cheats[name][0]) is None)
     smallest = min((name for name in cheats if name not in unseen), key=lambda name: cheats[name][0])
     return Pair(
         worker=worker,
