@@ -90,8 +90,7 @@ def main() -> None:
     pairs: dict[str, dict] = progress["pairs"]
     parties = {cls.id: Party(cls.id) for cls in spec.classes}
     slot = PLACE / "slot"
-    while (done := sum(pair["segments"] for pair in pairs.values())) < SEGMENTS:
-        print(f"{done} segments", flush=True)
+    while sum(pair["segments"] for pair in pairs.values()) < SEGMENTS:
         generation = progress["generations"]
         for round_ in range(GENERATION):
             for worker, party in parties.items():
@@ -113,23 +112,28 @@ def main() -> None:
                         print(f"{worker} by {validator}: {reason}", flush=True)
         progress["generations"] += 1
         file.write_text(json.dumps(progress))
+        write(spec, pairs)
     for party in parties.values():
         party.process.kill()
         party.process.wait()
+    write(spec, pairs)
+
+
+def write(spec: RunSpec, pairs: dict[str, dict]) -> None:
+    """results/honest.json, of what has been replayed so far."""
     rows = [
-        dict(zip(("worker", "validator"), name.split(" by "), strict=True)) | p for name, p in pairs.items()
+        dict(zip(("worker", "validator"), name.split(" by "), strict=True)) | pair
+        for name, pair in pairs.items()
     ]
-    out = {
-        "version": 1,
-        "title": "Honest slots, audited across classes",
-        "machine": machine(),
+    totals = {
         "segments": sum(row["segments"] for row in rows),
-        "classes": len(parties),
+        "classes": len(spec.classes),
         "false_slashes": sum(row["false_slashes"] for row in rows),
-        "rows": rows,
     }
+    title = "Honest slots, audited across classes"
+    out = {"version": 1, "title": title, "machine": machine(), **totals, "rows": rows}
     (RESULTS / "honest.json").write_text(json.dumps(out, indent=1) + "\n")
-    print(f"{out['segments']} segments, {out['classes']} classes, {out['false_slashes']} false slashes")
+    print(totals)
 
 
 # --- a party ------------------------------------------------------------------------------------------------
