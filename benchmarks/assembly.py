@@ -73,7 +73,7 @@ def _page(title: str, out: dict, sections: tuple[str, ...], plots: list[str]) ->
 
 
 def _all_rows(title: str, rows: list[dict], where: dict | None) -> str:
-    names = [name for name in rows[0] if name != "curve"]
+    names = [name for name in rows[0] if not isinstance(rows[0][name], list)]
     cells = [[escape(_number(row.get(name))) for name in names] for row in rows]
     numbers = [i for i, name in enumerate(names) if not isinstance(rows[0][name], str)]
     note = f"{where['cpu']}, {where['cores']} cores, commit {where['commit'][:12]}" if where else ""

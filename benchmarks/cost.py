@@ -29,7 +29,7 @@ from pi_train.determinism import default_class, pin
 from pi_train.outer import Checkpoint, checkpoint_bytes
 from pi_train.prepare import prepare
 
-from .common import RESULTS, machine
+from .common import save
 
 NODE, VALIDATOR = "0x" + "11" * 20, "0x" + "22" * 20
 REAL = GptSpec(layers=2, heads=8, width=256, context=1024)
@@ -138,10 +138,7 @@ def main() -> None:
     demo, real = rows
     params = PoolParams(orchestrator="0x" + "00" * 20, rounds=1)
     rate = params.audit_rate / 10_000 * params.auditors
-    out = {
-        "version": 1,
-        "title": "What verification costs",
-        "machine": machine(),
+    row = {
         "worker_share": real["worker share"],
         "demo_worker_share": demo["worker share"],
         "whole_run_share": rate * real["audit over training"],
@@ -150,7 +147,7 @@ def main() -> None:
         "auditors": params.auditors,
         "evidence_bytes": real["evidence bytes"],
         "model_bytes": real["model bytes"],
-        "rows": rows,
+        "shapes": rows,
     }
-    (RESULTS / "cost.json").write_text(json.dumps(out, indent=1) + "\n")
-    print({k: v for k, v in out.items() if k != "rows"})
+    save("cost", "What verification costs", [row], "seconds of threads")
+    print({name: row[name] for name in row if name != "shapes"})

@@ -21,7 +21,7 @@ from pi_sdk.store import LocalStore
 from pi_sdk.types import AuditSpec, CodecSpec, GptSpec, InnerSpec, Outcome, Reveal, RunSpec, TraceSpec
 from pi_train import determinism
 
-from .common import RESULTS, machine
+from .common import save
 
 SEGMENTS = int(os.environ.get("PI_HONEST_SEGMENTS", "10000"))
 PLACE = Path("runs/honest")
@@ -121,19 +121,18 @@ def main() -> None:
 
 def write(spec: RunSpec, pairs: dict[str, dict]) -> None:
     """results/honest.json, of what has been replayed so far."""
-    rows = [
+    found = [
         dict(zip(("worker", "validator"), name.split(" by "), strict=True)) | pair
         for name, pair in pairs.items()
     ]
-    totals = {
-        "segments": sum(row["segments"] for row in rows),
+    row = {
+        "segments": sum(pair["segments"] for pair in found),
         "classes": len(spec.classes),
-        "false_slashes": sum(row["false_slashes"] for row in rows),
+        "false_slashes": sum(pair["false_slashes"] for pair in found),
+        "pairs": found,
     }
-    title = "Honest slots, audited across classes"
-    out = {"version": 1, "title": title, "machine": machine(), **totals, "rows": rows}
-    (RESULTS / "honest.json").write_text(json.dumps(out, indent=1) + "\n")
-    print(totals)
+    save("honest", "Honest slots, audited across classes", [row], "every segment of each slot")
+    print({name: row[name] for name in row if name != "pairs"}, flush=True)
 
 
 # --- a party ------------------------------------------------------------------------------------------------
