@@ -10,7 +10,7 @@ from pi_sdk.charts import strips
 from pi_sdk.cli import read_model
 from pi_sdk.client import Client
 from pi_sdk.codec import canonical_json, sha256
-from pi_sdk.errors import BlobNotFound, UsageError
+from pi_sdk.errors import BlobCorrupt, UsageError
 from pi_sdk.options import HELP, json_option, mirror_option, network_options, verbose_option
 from pi_sdk.rules import load_rules
 from pi_sdk.store import HttpStore, LocalStore, MultiStore, Store
@@ -33,7 +33,7 @@ class _Artifacts:
             return LocalStore(self.folder).get(name, max_bytes)
         data = (self.folder / name).read_bytes()
         if sha256(data).hex() != name:
-            raise BlobNotFound(f"{self.folder / name} has other bytes than its name says")
+            raise BlobCorrupt(f"{self.folder / name} has other bytes than its name says")
         return data
 
 
