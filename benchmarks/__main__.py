@@ -11,7 +11,7 @@ import importlib
 
 NAMES = (
     "outer_step",
-    "proofs",
+    "toploc",
     "attacks",
     "zoo",
     "overhead",
