@@ -12,6 +12,7 @@ import importlib
 NAMES = (
     "outer_step",
     "toploc",
+    "fuzz",
     "attacks",
     "zoo",
     "overhead",
