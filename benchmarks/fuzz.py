@@ -396,7 +396,7 @@ def parsers(inputs: int, seed: str) -> list[dict]:
     """Rows by parser. A process that dies is one crash, and ends its parser's batch."""
     rows, shares = [], sum(share for share, _ in TARGETS.values())
     for name, (share, _) in TARGETS.items():
-        count, row = max(round(inputs * share / shares), 1), []
+        count, row = -(-inputs * share // shares), []
         left = count
         while left > 0:
             with ProcessPoolExecutor(1, initializer=_limited) as pool:
@@ -444,8 +444,8 @@ def main() -> None:
         "crashes": sum(row["crashes"] for row in rows) + server.get("failures", 0),
     }
     if whole:
-        note = "peak KiB and slowest ms: of any one input"
-        publish("fuzz", "Mutated inputs against the parsers", rows, note, **totals, server=server)
+        note = "parsers: by parser; peak KiB and slowest ms are those of the worst input"
+        publish("fuzz", "Mutated inputs", [totals], note, parsers=rows, server=server)
     print(json.dumps({**totals, "server": server}))
 
 
