@@ -11,7 +11,8 @@ import importlib
 
 NAMES = (
     "outer_step",
-    "proofs",
+    "toploc",
+    "fuzz",
     "attacks",
     "zoo",
     "overhead",

@@ -43,9 +43,16 @@ def machine() -> dict:
     }
 
 
-def publish(name: str, title: str, rows: list[dict], note: str, columns: Sequence[str] | None = None) -> None:
-    """Prints `rows` (or some columns of them) as a table and writes them with the machine and `note` to
-    results/NAME.json."""
+def publish(
+    name: str,
+    title: str,
+    rows: list[dict],
+    note: str,
+    columns: Sequence[str] | None = None,
+    **more: object,
+) -> None:
+    """Prints `rows` (or some columns of them) as a table and writes them with the machine, `note` and `more`
+    to results/NAME.json."""
     table = Table(title=title, caption=note, caption_justify="left")
     columns = list(rows[0]) if columns is None else columns
     for column in columns:
@@ -53,11 +60,11 @@ def publish(name: str, title: str, rows: list[dict], note: str, columns: Sequenc
     for row in rows:
         table.add_row(*(f"{row[c]:.4g}" if isinstance(row[c], float) else str(row[c]) for c in columns))
     Console(width=120).print(table)
-    save(name, title, rows, note)
+    save(name, title, rows, note, **more)
 
 
-def save(name: str, title: str, rows: list[dict], note: str) -> None:
+def save(name: str, title: str, rows: list[dict], note: str, **more: object) -> None:
     """Writes results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
-    out = {"version": 1, "title": title, "note": note, "machine": machine(), "rows": rows}
+    out = {"version": 1, "title": title, "note": note, "machine": machine(), "rows": rows, **more}
     (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")

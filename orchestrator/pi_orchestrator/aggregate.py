@@ -20,11 +20,10 @@ from pi_sdk import (
     StoreError,
     UsageError,
 )
-from pi_sdk.codec import Trace
+from pi_sdk.codec import Trace, parse_run_spec
 from pi_train.checkpoint_file import out_of_memory
 from pi_train.codecs import UpdateFile, max_update_bytes
 from pi_train.outer import Checkpoint, checkpoint_bytes, outer_step, was_skipped
-from pydantic import ValidationError
 
 from .blobs import BlobStore
 from .model import Pool, Revealed, Round
@@ -56,11 +55,9 @@ class Aggregator:
         if pool.id not in self._specs:
             data = self._blobs.get(pool.run_spec_hash[2:], MAX_SPEC_BYTES)
             try:
-                self._specs[pool.id] = RunSpec.model_validate_json(data)
-            except ValidationError as error:
-                raise MalformedArtifact(
-                    f"the RunSpec of pool {pool.id} is none: {error.error_count()} errors"
-                ) from error
+                self._specs[pool.id] = parse_run_spec(data)
+            except MalformedArtifact as error:
+                raise MalformedArtifact(f"pool {pool.id}: {error.message}") from error
         return self._specs[pool.id]
 
     def missing(self, pool: Pool) -> list[str]:

@@ -254,7 +254,7 @@ def decode_revert(data: bytes) -> PiError:
         if error is None:
             return ContractError("UnknownError", (data,), "do the contracts fit this version of pi_sdk?")
         values = CODEC.decode(error.types, body)
-    except DecodingError:
+    except (DecodingError, OverflowError, ValueError):  # the library's, for absurd offsets and strings
         return ContractError("UnknownError", (data,))
     args = tuple(_shape(c, value) for c, value in zip(error.inputs, values, strict=True))
     if error.name in _NOT_FOUND:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import rfc8785
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from .errors import MalformedArtifact
 from .types import Reveal, RunSpec
@@ -37,6 +37,22 @@ def canonical_json(value: BaseModel | dict | list) -> bytes:
 def run_spec_hash(spec: RunSpec) -> bytes:
     """sha256 of the canonical JSON: the pool's `runSpecHash`, and the spec's name in the store."""
     return sha256(canonical_json(spec))
+
+
+def parse_run_spec(data: bytes) -> RunSpec:
+    """A stranger's RunSpec from its JSON, one that has a hash. `MalformedArtifact`."""
+    try:
+        spec = RunSpec.model_validate_json(data)
+        canonical_json(spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:100]
+        raise MalformedArtifact(
+            f"not a RunSpec that this version can read: {where}: {first['msg'][:200]}"
+        ) from None
+    except rfc8785.CanonicalizationError as error:  # numbers that JSON cannot carry everywhere
+        raise MalformedArtifact(f"a RunSpec without a canonical form: {error}") from None
+    return spec
 
 
 # --- Merkle trees -------------------------------------------------------------------------------------------

@@ -4,9 +4,7 @@ PoolParams and the outer rule that are on chain."""
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from .codec import run_spec_hash, sha256
+from .codec import parse_run_spec, run_spec_hash, sha256
 from .errors import MalformedArtifact, SpecMismatch
 from .store import Store
 from .types import MAX_SPEC_BYTES, PoolParams, RunSpec
@@ -29,12 +27,10 @@ def load_rules(
     else:
         data = store.get(expected.hex(), MAX_SPEC_BYTES)
     try:
-        spec = RunSpec.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
+        spec = parse_run_spec(data)
+    except MalformedArtifact as error:
         raise MalformedArtifact(
-            f"pool {pool_id} has a RunSpec that this version cannot read: {first['loc']}: {first['msg']}",
-            "update pi-protocol, or choose another pool",
+            f"pool {pool_id}: {error.message}", "update pi-protocol, or choose another pool"
         ) from error
     if run_spec_hash(spec) != expected:
         raise SpecMismatch(f"pool {pool_id}'s RunSpec is not in canonical form", "choose another pool")

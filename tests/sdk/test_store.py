@@ -1,6 +1,7 @@
 """Stores: what they return is what was asked for, or a typed error; a server can be dead, slow, huge or
 lying."""
 
+import json
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -30,7 +31,8 @@ ABSENT = "0" * 64
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `blobs`; `script` holds statuses to answer first; `uploads` records what was put."""
+    """Serves `blobs`; `script` holds statuses to answer first, `said` what /health and a POST are told;
+    `uploads` records what was put."""
 
     daemon_threads = True
 
@@ -38,6 +40,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.blobs: dict[str, bytes] = {}
         self.script: list[int] = []
+        self.said = b""
         self.uploads: list[tuple[str, bytes, dict[str, str]]] = []
         self.requests = 0
         self.hide_length = False
@@ -66,11 +69,16 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def do_GET(self) -> None:
-        if not self._scripted():
+        if self.path == "/health":
+            self._answer(200, self.server.said)
+        elif not self._scripted():
             blob = self.server.blobs.get(self.path.removeprefix("/blobs/"))
             self._answer(404) if blob is None else self._answer(200, blob)
 
     do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        self._answer(201, self.server.said)
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -177,6 +185,28 @@ def test_a_refused_upload_says_what_the_server_said(http: HttpStore, server: Ser
     assert refused.value.status == 413 and server.requests == 1
     with HttpStore(server.url) as anonymous, pytest.raises(UsageError, match="need an account"):
         anonymous.put(DATA)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"headers": {"content-length": "99999"}},
+        {"headers": {"x-amz-date": "\ud800"}},
+        {"url": "http://elsewhere.example/"},
+        {"location": 5},
+        "[" * 5000,
+    ],
+    ids=["length", "header", "host", "type", "depth"],
+)
+def test_nonsense_about_a_bucket_is_refused_in_words(http: HttpStore, server: Server, change: dict | str):
+    url = f"{server.url}/blobs/{NAME}?signed=1"
+    answer = {"url": url, "headers": {"content-length": str(len(DATA))}, "location": server.url}
+    server.said = json.dumps(answer).encode()
+    assert http.put_in_bucket(DATA, 0, 5) == server.url and len(server.uploads) == 1
+    server.said = change.encode() if isinstance(change, str) else json.dumps(answer | change).encode()
+    with pytest.raises(StoreError, match="nonsense about its bucket"):
+        http.put_in_bucket(DATA, 0, 5)
+    assert http.mirrors() == [] and len(server.uploads) == 1
 
 
 def test_dead_and_lying_mirrors_are_passed_over(tmp_path: Path, http: HttpStore, server: Server):

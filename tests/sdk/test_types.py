@@ -4,8 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
-from pi_sdk import CaseStatus, Outcome, Phase, PoolParams, RecordStatus, SpecMismatch
-from pi_sdk.chain import contract, snake
+from pi_sdk import (
+    CaseStatus,
+    ContractError,
+    MalformedArtifact,
+    Outcome,
+    Phase,
+    PoolParams,
+    RecordStatus,
+    SpecMismatch,
+)
+from pi_sdk.chain import contract, decode_revert, snake
+from pi_sdk.codec import canonical_json, parse_run_spec
 from pi_sdk.types import CodecSpec, GptSpec, Invite, OuterRule, OuterSpec, Reveal, RunSpec
 from pi_train.codecs import encode_update
 from pi_train.layout import parameter_count
@@ -82,3 +92,28 @@ def test_a_trimmed_mean_bounds_the_slots():
     params.check(spec)
     with pytest.raises(SpecMismatch, match="at most 32 slots, not 33"):
         params.model_copy(update={"max_slots": 33}).check(spec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"limit":0.1', '"limit":Infinity'),
+        ('"warmup":20', f'"warmup":{1 << 60}'),
+        ('"name":"test"', '"name":"\\ud800"'),
+        ('"seed":1', '"seed":"x"'),
+        ('"seed":1', '"seed":' + "[" * 5000),
+    ],
+    ids=["no number", "too large a number", "no text", "wrong type", "too deep"],
+)
+def test_a_strangers_run_spec_that_has_no_hash_is_malformed(old: str, new: str):
+    data = canonical_json(run_spec(3)).decode()
+    assert parse_run_spec(data.encode()) == run_spec(3) and old in data
+    with pytest.raises(MalformedArtifact):
+        parse_run_spec(data.replace(old, new).encode())
+
+
+@pytest.mark.parametrize("offset", [0, 1 << 40, (1 << 256) - 1])
+def test_absurd_revert_data_is_an_unknown_error(offset: int):
+    data = bytes.fromhex("08c379a0") + offset.to_bytes(32) + b"\xff" * 40
+    error = decode_revert(data)
+    assert isinstance(error, ContractError) and error.name == "UnknownError"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pi_sdk.types import CodecSpec, OuterSpec, RunSpec
@@ -68,15 +69,41 @@ def test_both_ways_give_the_same_checkpoint(
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("modulus", [proofs.PRIME, 32769])
-def test_both_ways_give_the_same_polynomials(modulus: int, monkeypatch: pytest.MonkeyPatch):
-    rng = np.random.default_rng(modulus)
-    x = np.array([rng.choice(modulus, proofs.TOP, replace=False) for _ in range(6)])
-    y = rng.integers(0, 1 << 16, x.shape)
+@pytest.mark.parametrize("width", [4, 64, 4096])
+@pytest.mark.parametrize("kind", ["normal", "heavy-tailed", "tied", "rising", "zero"])
+def test_both_ways_give_the_same_proofs(width: int, kind: str, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(width)
+    hidden = rng.standard_normal((2, 32, width), dtype=np.float32)
+    changes = {
+        "heavy-tailed": hidden**5,
+        "tied": hidden.round(),
+        "rising": np.sort(hidden),
+        "zero": hidden * 0,
+    }
+    hidden = changes.get(kind, hidden)
+    near = hidden * (1 + 0.02 * rng.standard_normal(hidden.shape, dtype=np.float32))
+    results = []
     assert kernels.load() is not None
-    compiled = proofs._interpolate(x, y)
+    for _ in range(2):
+        made = proofs.build_proofs(hidden)
+        compared = [proofs.check_proofs(own, made) for own in (hidden, near, -hidden)]
+        results.append((made, compared, proofs.build_proofs(proofs.bf16_patterns(hidden))))
+        monkeypatch.setattr(kernels, "load", lambda: None)
+    assert results[0] == results[1]
+    assert results[0][0] == results[0][2]
+
+
+def test_both_ways_round_to_bf16_alike(monkeypatch: pytest.MonkeyPatch):
+    """As torch rounds; it lets the CPU choose which NaN."""
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 1 << 16, np.uint32)
+    edges = np.array([0x7F7FFFFF, 0x7F800000, 0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x80000000, 1], np.uint32)
+    values = np.concatenate([bits, edges]).view(np.float32)
+    compiled = proofs.bf16_patterns(values)
     monkeypatch.setattr(kernels, "load", lambda: None)
-    assert np.array_equal(compiled, proofs._interpolate(x, y))
+    assert np.array_equal(compiled, proofs.bf16_patterns(values))
+    numbers = values[~np.isnan(values)]
+    theirs = torch.from_numpy(numbers).bfloat16().view(torch.uint16).numpy()
+    assert np.array_equal(proofs.bf16_patterns(numbers), theirs)
 
 
 # Bodies of the right length and any content, in allocations of their own size. What is found does not matter.
@@ -87,7 +114,7 @@ import numpy as np
 from pi_sdk.types import CodecSpec, OuterSpec
 from pi_train.codecs import chunk_values, max_update_bytes
 from pi_train.kernels import Kernels
-from pi_train.proofs import PRIME, TOP, _inverses
+from pi_train.proofs import PROOF_BYTES, _inverses
 lib, rng = Kernels(Path(sys.argv[1])), np.random.default_rng(0)
 codecs = [CodecSpec(name="dense-int8"), CodecSpec(name="dense-fixed")]
 codecs += [CodecSpec(k=k) for k in (1, 4, 7, 64, 4096)]
@@ -103,9 +130,18 @@ for codec in codecs:
                 theta = rng.integers(-5, 5, n, np.int32), np.empty(n, np.int32)
                 momentum = (np.ones(n, np.int64), np.empty(n, np.int64)) if outer.momentum else (None, None)
                 lib.step(codec, outer, n, [(body, 65536), (body, 1)], 3, 0, theta, momentum)
-points = rng.integers(0, PRIME, (3, TOP))
-lib.interpolate(points, points * 0, _inverses())
-lib.interpolate(points, points, _inverses())
+for size in (128, 129, 1000, 70000):
+    for patterns in (0, 0x7FC0, 0xFFFF, None):
+        spans = np.full((2, size), patterns, np.uint16) if patterns is not None else None
+        spans = rng.integers(0, 0x7F80, (2, size), np.uint16) if spans is None else spans
+        lib.build_proofs(spans, _inverses())
+        for modulus in (0, 1, 32769, 65497, 65535):
+            words = rng.integers(0, 1 << 16, (2, PROOF_BYTES // 2)).astype(">u2")
+            words[:, 0] = modulus
+            out = np.empty((2, 3), np.int32)
+            lib._check_proofs(*spans.shape, spans.ctypes.data, words.tobytes(), out.ctypes.data)
+values = rng.integers(0, 1 << 32, 77, np.uint32).view(np.float32)
+lib.bf16(values)
 print("nothing outside")
 """
 

@@ -43,6 +43,13 @@ class HfNetwork(Network):
         logits = self.module(input_ids=tokens, use_cache=False).logits
         return logits, self._into_head.pop()
 
+    def extend(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """See `Network.extend`; a cache is keys and values."""
+        self._into_head.clear()
+        with self._autocast():
+            out = self.module(input_ids=tokens, past_key_values=cache, use_cache=True)
+        return out.logits, self._into_head.pop(), out.past_key_values
+
 
 class Adapted(torch.nn.Module):
     """A linear layer with an adapter: base(x) + scale * B A x; `lora_A` (rank, in), `lora_B` (out, rank)."""

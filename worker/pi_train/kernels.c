@@ -369,24 +369,172 @@ void pi_step(const Format *f, int64_t count, const uint8_t *const *bodies, const
 
 /* --- activation proofs -------------------------------------------------------------------------------------- */
 
-enum { POINTS = 128, PRIME = 65497 };
+enum { POINTS = 128, PRIME = 65497, MIN_MODULUS = 32769, PROOF_BYTES = 2 + 2 * POINTS };
+enum { SIGN_AND_EXPONENT = 0xFF80, MANTISSA = 0x7F, MAGNITUDE = 0x7FFF, INFINITE = 0x7F80 };
 
-/* In place: values (count, 128) at the different points x (count, 128), both below PRIME, to the coefficients of
-   the polynomials through them over GF(PRIME), constant first. `inverses` has PRIME entries. */
-void pi_interpolate(int64_t count, const int64_t *x, int64_t *values, const int64_t *inverses)
+typedef struct {
+    uint32_t magnitude, index;
+} Point;
+
+/* x mod PRIME, which is 2^16 - 39. */
+static uint32_t reduce(uint32_t x)
 {
-    for (; count > 0; count--, x += POINTS, values += POINTS) {
-        uint64_t power[POINTS] = {0};
-        for (int j = 1; j < POINTS; j++) /* divided differences */
-            for (int i = POINTS - 1; i >= j; i--) {
-                const uint64_t slope = (uint64_t)(values[i] + PRIME - values[i - 1]);
-                values[i] = (int64_t)(slope * (uint64_t)inverses[(uint64_t)(x[i] + PRIME - x[i - j]) % PRIME] % PRIME);
-            }
-        for (int j = POINTS - 1; j >= 0; j--) { /* Horner: power = power * (X - x_j) + value_j */
-            const uint64_t minus = (uint64_t)(PRIME - x[j]);
-            for (int i = POINTS - 1; i > 0; i--) power[i] = (power[i - 1] + power[i] * minus) % PRIME;
-            power[0] = (power[0] * minus + (uint64_t)values[j]) % PRIME;
-        }
-        for (int i = 0; i < POINTS; i++) values[i] = (int64_t)power[i];
+    x = (x >> 16) * 39 + (x & 0xFFFF);
+    x = (x >> 16) * 39 + (x & 0xFFFF); /* below 2 * PRIME now */
+    return x < PRIME ? x : x - PRIME;
+}
+
+static uint32_t minus(uint32_t a, uint32_t b) { return a >= b ? a - b : a + PRIME - b; }
+
+/* Puts `point` into the place of heap[at] and restores the heap below; equals move as in Python's heapq. */
+static void sift(Point *heap, int at, Point point)
+{
+    const int top = at;
+    for (int child; (child = 2 * at + 1) < POINTS; at = child) {
+        child += child + 1 < POINTS && heap[child].magnitude >= heap[child + 1].magnitude;
+        heap[at] = heap[child];
     }
+    for (int up; at > top && point.magnitude < heap[up = (at - 1) / 2].magnitude; at = up) heap[at] = heap[up];
+    heap[at] = point;
+}
+
+static uint16_t largest_of(const uint16_t *patterns, int64_t length)
+{
+    uint16_t largest = 0;
+    for (int64_t i = 0; i < length; i++) {
+        const uint16_t magnitude = patterns[i] & MAGNITUDE;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+/* The POINTS largest of `size` >= POINTS bf16 patterns, as a heap. Most tiles have no value for it. */
+static void top(const uint16_t *patterns, int64_t size, Point *heap)
+{
+    for (int i = 0; i < POINTS; i++) heap[i] = (Point){patterns[i] & MAGNITUDE, (uint32_t)i};
+    for (int i = POINTS / 2 - 1; i >= 0; i--) sift(heap, i, heap[i]);
+    for (int64_t tile = POINTS; tile < size; tile += TILE) {
+        const int64_t stop = min64(tile + TILE, size);
+        if (largest_of(patterns + tile, stop - tile) <= heap->magnitude) continue;
+        for (int64_t line = tile; line < stop; line += 32) {
+            const int64_t end = min64(line + 32, stop);
+            if (largest_of(patterns + line, end - line) <= heap->magnitude) continue;
+            for (int64_t i = line; i < end; i++) {
+                const uint32_t magnitude = patterns[i] & MAGNITUDE;
+                if (magnitude > heap->magnitude) sift(heap, 0, (Point){magnitude, (uint32_t)i});
+            }
+        }
+    }
+}
+
+/* The largest modulus that keeps the indices apart, 0 where there is none. */
+static uint32_t modulus_of(const Point *points)
+{
+    uint64_t seen[(PRIME + 63) / 64];
+    for (uint32_t modulus = PRIME; modulus >= MIN_MODULUS; modulus--) {
+        int i = 0;
+        memset(seen, 0, sizeof seen);
+        for (; i < POINTS; i++) {
+            const uint32_t x = points[i].index % modulus;
+            if (seen[x / 64] >> x % 64 & 1) break;
+            seen[x / 64] |= (uint64_t)1 << x % 64;
+        }
+        if (i == POINTS) return modulus;
+    }
+    return 0;
+}
+
+/* Coefficients, constant first, of the polynomial through the points; x are different. */
+static void interpolate(const uint32_t *restrict x, uint32_t *restrict y, const uint32_t *restrict inverses,
+                        uint32_t *restrict coefficients)
+{
+    uint32_t newton[POINTS], powers[2][POINTS + 1] = {{0}}; /* a place in front: the power -1 */
+    for (int j = 0; j < POINTS; j++) {                      /* divided differences */
+        newton[j] = y[0];
+        for (int i = 0; i + j + 1 < POINTS; i++)
+            y[i] = reduce(minus(y[i + 1], y[i]) * inverses[minus(x[i + j + 1], x[i])]);
+    }
+    for (int j = POINTS - 1; j >= 0; j--) { /* Horner: power = power * (X - x_j) + newton_j */
+        const uint32_t *restrict power = powers[j % 2], negative = PRIME - x[j];
+        uint32_t *restrict next = powers[1 - j % 2];
+        for (int i = 1; i <= POINTS; i++) next[i] = reduce(power[i - 1] + power[i] * negative);
+        next[1] = reduce(next[1] + newton[j]);
+    }
+    memcpy(coefficients, powers[1] + 1, POINTS * sizeof *coefficients);
+}
+
+/* fp32 bits to bf16 patterns, rounded to nearest even; NaN is 0x7FC0. */
+void pi_bf16(int64_t count, const uint32_t *bits, uint16_t *patterns)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t x = bits[i], rounded = (x + 0x7FFF + (x >> 16 & 1)) >> 16;
+        patterns[i] = (uint16_t)((x & 0x7FFFFFFF) > 0x7F800000 ? 0x7FC0 : rounded);
+    }
+}
+
+/* A proof for each of `count` spans of `size` >= POINTS patterns, size < 2^31. `inverses` has PRIME entries below
+   PRIME. Returns how many were made: a span with NaN, or that no modulus keeps apart, ends it. */
+int64_t pi_build_proofs(int64_t count, int64_t size, const uint16_t *patterns, const uint32_t *inverses,
+                        uint8_t *proof)
+{
+    for (int64_t done = 0; done < count; done++, patterns += size) {
+        Point points[POINTS];
+        uint32_t x[POINTS], y[POINTS], coefficients[POINTS], not_a_number = 0;
+        top(patterns, size, points);
+        for (int i = 0; i < POINTS; i++) not_a_number |= points[i].magnitude > INFINITE;
+        const uint32_t modulus = not_a_number ? 0 : modulus_of(points);
+        if (modulus == 0) return done;
+        for (int i = 0; i < POINTS; i++) {
+            x[i] = points[i].index % modulus;
+            y[i] = patterns[points[i].index];
+        }
+        interpolate(x, y, inverses, coefficients);
+        *proof++ = (uint8_t)(modulus >> 8);
+        *proof++ = (uint8_t)modulus;
+        for (int i = 0; i < POINTS; i++) {
+            *proof++ = (uint8_t)(coefficients[i] >> 8);
+            *proof++ = (uint8_t)coefficients[i];
+        }
+    }
+    return count;
+}
+
+/* The distance of that rank, 0 the smallest. */
+static int32_t ranked(const int32_t *counts, int32_t rank)
+{
+    int32_t distance = 0;
+    while (distance < MANTISSA && (rank -= counts[distance]) >= 0) distance++;
+    return distance;
+}
+
+/* Holds a proof against each of `count` spans, as above. Three results per proof: how many signs or exponents
+   differ, and the sum and twice the median of the distances of the other mantissas. Returns how many were
+   compared: a modulus out of range ends it. */
+int64_t pi_check_proofs(int64_t count, int64_t size, const uint16_t *patterns, const uint8_t *proof, int32_t *results)
+{
+    for (int64_t done = 0; done < count; done++, patterns += size, proof += PROOF_BYTES, results += 3) {
+        const uint32_t modulus = (uint32_t)proof[0] << 8 | proof[1];
+        if (modulus < MIN_MODULUS || modulus > PRIME) return done;
+        Point points[POINTS];
+        uint32_t x[POINTS], y[POINTS] = {0};
+        int32_t counts[MANTISSA + 1] = {0}, same = 0, sum = 0;
+        top(patterns, size, points);
+        for (int i = 0; i < POINTS; i++) x[i] = points[i].index % modulus;
+        for (int j = POINTS; j > 0; j--) { /* Horner */
+            const uint32_t coefficient = (uint32_t)proof[2 * j] << 8 | proof[2 * j + 1];
+            for (int i = 0; i < POINTS; i++) y[i] = reduce(y[i] * x[i] + coefficient);
+        }
+        for (int i = 0; i < POINTS; i++) {
+            const uint32_t own = patterns[points[i].index];
+            if ((own ^ y[i]) & SIGN_AND_EXPONENT) continue;
+            const int32_t a = own & MANTISSA, b = y[i] & MANTISSA, distance = a < b ? b - a : a - b;
+            counts[distance]++;
+            sum += distance;
+            same++;
+        }
+        results[0] = POINTS - same;
+        results[1] = sum;
+        results[2] = ranked(counts, (same - 1) / 2) + ranked(counts, same / 2);
+    }
+    return count;
 }

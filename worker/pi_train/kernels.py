@@ -1,5 +1,5 @@
 """`kernels.c`, compiled at first use and called: the check of an update, its values, the outer step near the
-speed of memory, and the polynomials of activation proofs.
+speed of memory, and activation proofs.
 
 The system's C compiler makes a library in a folder that only this user can write, pi-protocol below
 `$XDG_CACHE_HOME` or ~/.cache. Its name is a hash of source, flags, compiler and CPU, and it appears there
@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from pi_sdk.codec import PROOF_BYTES
 from pi_sdk.types import CodecSpec, OuterSpec
 
 from . import dct
@@ -75,8 +76,12 @@ class Kernels:
             *[array] * 4,
         ]
         self._step.restype = None
-        self._interpolate = lib.pi_interpolate
-        self._interpolate.argtypes, self._interpolate.restype = [number, array, array, array], None
+        self._bf16, self._build_proofs = lib.pi_bf16, lib.pi_build_proofs
+        self._check_proofs = lib.pi_check_proofs
+        self._bf16.argtypes, self._bf16.restype = [number, array, array], None
+        self._build_proofs.argtypes = [number, number, array, array, array]
+        self._check_proofs.argtypes = [number, number, array, array, array]
+        self._build_proofs.restype = self._check_proofs.restype = number
 
     def check(
         self, codec: CodecSpec, body: np.ndarray, n: int, chunk: int, largest: int
@@ -133,12 +138,35 @@ class Kernels:
             *arrays,
         )
 
-    def interpolate(self, x: np.ndarray, y: np.ndarray, inverses: np.ndarray) -> np.ndarray:
-        """`proofs._interpolate`; x and y are int64 (proofs, 128), below the prime, as are the inverses."""
-        x, y = np.ascontiguousarray(x, np.int64), np.array(y, np.int64, order="C")
-        assert x.shape == y.shape and x.shape[1:] == (128,) and len(inverses) == 65497
-        self._interpolate(len(x), x.ctypes.data, y.ctypes.data, inverses.ctypes.data)
-        return y
+    def bf16(self, values: np.ndarray) -> np.ndarray:
+        """`proofs.bf16_patterns` of contiguous fp32."""
+        assert values.dtype == np.float32 and values.flags.c_contiguous
+        out = np.empty(values.shape, np.uint16)
+        self._bf16(values.size, values.ctypes.data, out.ctypes.data)
+        return out
+
+    def build_proofs(self, spans: np.ndarray, inverses: np.ndarray) -> bytes:
+        """One proof after the other of bf16 patterns, uint16 (proofs, values), up to a span that has NaN or
+        no modulus. `inverses` of the field are uint32 (65497,)."""
+        assert inverses.dtype == np.uint32 and len(inverses) == 65497
+        out = np.empty((len(spans), PROOF_BYTES), np.uint8)
+        _check_spans(spans)
+        made = self._build_proofs(*spans.shape, spans.ctypes.data, inverses.ctypes.data, out.ctypes.data)
+        return out[:made].tobytes()
+
+    def check_proofs(self, spans: np.ndarray, proofs: bytes) -> list[list[int]]:
+        """Of each proof of well-formed ones: how many signs or exponents differ, and sum and twice the
+        median of the distances of the other mantissas."""
+        _check_spans(spans)
+        assert len(proofs) == len(spans) * PROOF_BYTES
+        out = np.empty((len(spans), 3), np.int32)
+        held = self._check_proofs(*spans.shape, spans.ctypes.data, proofs, out.ctypes.data)
+        assert held == len(spans)
+        return out.tolist()
+
+
+def _check_spans(spans: np.ndarray) -> None:
+    assert spans.dtype == np.uint16 and spans.flags.c_contiguous and 128 <= spans.shape[1] < 1 << 31
 
 
 @cache

@@ -8,6 +8,7 @@ definition. The built-in GPT is here: pre-norm, learned positions, tied embeddin
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +71,15 @@ class Network:
 
     def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.module(tokens)
+
+    def extend(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """`forward` of further tokens (1, time) of a sequence, and the cache that stands for all so far; None
+        at its start. Here a cache is the tokens themselves."""
+        seen = tokens if cache is None else torch.cat([cache, tokens], dim=1)
+        with self._autocast():
+            logits, hidden = self.forward(seen)
+        new = tokens.shape[1]
+        return logits[:, -new:], hidden[:, -new:], seen
 
     def loss(self, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross entropy in nats per token over int64 windows (batch, time + 1), and the final-norm output."""

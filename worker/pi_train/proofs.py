@@ -1,11 +1,15 @@
 """Activation proofs in TOPLOC's wire format (arXiv 2501.16007): 258 bytes that pin down 32 tokens'
-activations. Numpy only.
+activations. Numpy, or the compiled loops of `kernels.c`, which give the same bytes.
 
-The 32 x width final-norm outputs are rounded to bf16 and flattened; the 128 largest by magnitude (ties to the
-lower index) are points (index, bit pattern). m is the largest modulus <= 65497 that keeps the indices
-different, and the proof is the polynomial over GF(65497) through (index mod m, pattern): m u16, then 128
-coefficients u16 from the constant term up, big-endian. Patterns of finite values are at most 0xFF7F = 65407,
-so all fit in the field; NaN has no proof.
+The 32 x width final-norm outputs are bf16 (fp32 is rounded to it) and flattened; the 128 largest by magnitude
+are points (index, bit pattern). m is the largest modulus <= 65497 that keeps the indices different, and the
+proof is the polynomial over GF(65497) through (index mod m, pattern): m u16, then 128 coefficients u16 from
+the constant term up, big-endian. Patterns of finite values are at most 0xFF7F = 65407, so all fit in the
+field; NaN has no proof.
+
+Of equal magnitudes at the edge of the 128, those stay that a binary heap keeps which takes the values in
+order, as Python's heapq does, and compares magnitudes only. TOPLOC leaves the choice to `torch.topk`, which
+promises none; on a CPU it is this one from 8192 values (width 256) on, so there the bytes are TOPLOC's own.
 
 A verifier recomputes the activations, evaluates the polynomial at its own 128 largest, and compares exponents
 and mantissas. TOPLOC ignores the sign, so negated activations pass there; here a wrong sign counts as a wrong
@@ -13,6 +17,7 @@ exponent. A proof screens: it shows that the forward pass ran on about the right
 the step was right.
 """
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -27,73 +32,108 @@ from . import kernels
 PRIME = 65497
 TOP = 128
 _MIN_MODULUS = (1 << 15) + 1
+_BLOCK = 4096
 
 
 @cache
 def _inverses() -> np.ndarray:
-    """Inverse of every element of the field (0 for 0), by Fermat: x^(p-2)."""
+    """Inverse of every element of the field (0 for 0) as uint32, by Fermat: x^(p-2)."""
     power, result, exponent = np.arange(PRIME), np.ones(PRIME, np.int64), PRIME - 2
     while exponent:
         if exponent & 1:
             result = result * power % PRIME
         power, exponent = power * power % PRIME, exponent >> 1
-    return result
+    return result.astype(np.uint32)
 
 
-def _to_bf16(x: np.ndarray) -> np.ndarray:
-    """fp32 to bf16 bit patterns (int64), rounded to nearest even."""
-    bits = x.view(np.uint32).astype(np.int64)
-    return bits + 0x7FFF + (bits >> 16 & 1) >> 16
+def bf16_patterns(values: np.ndarray) -> np.ndarray:
+    """Bit patterns (uint16) of fp32, rounded to nearest even; NaN is 0x7FC0."""
+    values = np.ascontiguousarray(values, np.float32)
+    compiled = kernels.load()
+    if compiled is not None:
+        return compiled.bf16(values)
+    bits = values.view(np.uint32)
+    rounded = ((bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
 
 
-def _top(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and patterns (proofs, 128) of the largest values of fp32 (proofs, 32 * width)."""
-    patterns = _to_bf16(np.ascontiguousarray(activations, np.float32))
-    size = activations.shape[1]
-    keys = (patterns & 0x7FFF) * size + (size - 1 - np.arange(size))  # magnitude first, then the lower index
-    index = size - 1 - np.partition(keys, size - TOP, axis=1)[:, size - TOP :] % size
-    index.sort(axis=1)
-    return index, np.take_along_axis(patterns, index, axis=1)
+def _spans(hidden: np.ndarray, tokens: int) -> np.ndarray:
+    """Patterns (proofs, tokens * width) of the activations."""
+    size = tokens * hidden.shape[-1]
+    if not TOP <= size < 1 << 31:
+        raise PiError(f"an activation proof needs {TOP} values, {size} are given")
+    if hidden.dtype == np.uint16:
+        return np.ascontiguousarray(hidden).reshape(-1, size)
+    return bf16_patterns(hidden).reshape(-1, size)
+
+
+class _Point:
+    """A value in the heap. Its index has no say there."""
+
+    __slots__ = ("index", "magnitude")
+
+    def __init__(self, magnitude: int, index: int):
+        self.magnitude, self.index = magnitude, index
+
+    def __lt__(self, other: "_Point") -> bool:
+        return self.magnitude < other.magnitude
+
+
+def _top(patterns: np.ndarray) -> np.ndarray:
+    """Indices (128,) of the largest magnitudes of one span, ascending."""
+    magnitudes = patterns & 0x7FFF
+    heap = [_Point(int(magnitude), i) for i, magnitude in enumerate(magnitudes[:TOP])]
+    heapq.heapify(heap)
+    for start in range(TOP, len(magnitudes), _BLOCK):
+        block = magnitudes[start : start + _BLOCK]
+        for i in np.flatnonzero(block > heap[0].magnitude).tolist():
+            if block[i] > heap[0].magnitude:
+                heapq.heapreplace(heap, _Point(int(block[i]), start + i))
+    return np.array(sorted(point.index for point in heap))
 
 
 def _modulus(index: np.ndarray) -> int:
+    """0 where no modulus keeps the indices apart."""
     if index[-1] < PRIME:
         return PRIME
-    for modulus in range(PRIME, _MIN_MODULUS - 1, -1):
-        if len(np.unique(index % modulus)) == TOP:
-            return modulus
-    raise PiError("no modulus keeps the indices of an activation proof apart")
+    moduli = range(PRIME, _MIN_MODULUS - 1, -1)
+    return next((m for m in moduli if len(np.unique(index % m)) == TOP), 0)
 
 
 def _interpolate(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Coefficients, constant first, of the polynomials through x, y over the field; all (proofs, 128)."""
-    newton, inverse = y % PRIME, _inverses()
-    compiled = kernels.load()
-    if compiled is not None:
-        return compiled.interpolate(x, newton, inverse)
+    """Coefficients, constant first, of the polynomial through the points over the field; all int64 (128,)."""
+    newton, inverse = y % PRIME, _inverses().astype(np.int64)
     for j in range(1, TOP):  # divided differences
-        slope = newton[:, j:] - newton[:, j - 1 : -1]
-        newton[:, j:] = slope * inverse[(x[:, j:] - x[:, :-j]) % PRIME] % PRIME
-    power = np.zeros_like(newton)
+        newton[j:] = (newton[j:] - newton[j - 1 : -1]) * inverse[(x[j:] - x[:-j]) % PRIME] % PRIME
+    power = np.zeros(TOP, np.int64)
     for j in range(TOP - 1, -1, -1):  # Horner: power = power * (X - x_j) + newton_j
-        shifted = np.roll(power, 1, axis=1)  # the highest coefficient is still zero
-        power = (shifted - power * x[:, j, None]) % PRIME
-        power[:, 0] = (power[:, 0] + newton[:, j]) % PRIME
+        power = (np.roll(power, 1) - power * x[j]) % PRIME  # the highest coefficient is still zero
+        power[0] = (power[0] + newton[j]) % PRIME
     return power
 
 
-def build_proofs(hidden: np.ndarray) -> tuple[bytes, ...]:
-    """One proof per 32 tokens of fp32 (sequences, tokens, width), in order."""
+def _prove(patterns: np.ndarray) -> bytes:
+    """The proof of one span; nothing where it has NaN, or no modulus."""
+    index = _top(patterns)
+    points, modulus = patterns[index].astype(np.int64), _modulus(index)
+    if modulus == 0 or (points & 0x7FFF > 0x7F80).any():
+        return b""
+    return np.concatenate([[modulus], _interpolate(index % modulus, points)]).astype(">u2").tobytes()
+
+
+def build_proofs(hidden: np.ndarray, tokens: int = PROOF_TOKENS) -> tuple[bytes, ...]:
+    """One proof per `tokens` tokens of (sequences, tokens, width), in order; fp32, or uint16 for the bit
+    patterns of bf16. `PiError` for NaN."""
     if hidden.size == 0:
         return ()
-    index, patterns = _top(hidden.reshape(-1, PROOF_TOKENS * hidden.shape[-1]))
-    if (patterns & 0x7FFF > 0x7F80).any():
-        raise PiError("activations are not numbers")
-    modulus = np.array([_modulus(row) for row in index])
-    coefficients = _interpolate(index % modulus[:, None], patterns)
-    return tuple(
-        row.tobytes() for row in np.concatenate([modulus[:, None], coefficients], axis=1).astype(">u2")
-    )
+    spans, compiled = _spans(hidden, tokens), kernels.load()
+    if compiled is not None:
+        proofs = compiled.build_proofs(spans, _inverses())
+    else:
+        proofs = b"".join(_prove(patterns) for patterns in spans)
+    if len(proofs) != len(spans) * PROOF_BYTES:
+        raise PiError("activations are not numbers, or no modulus keeps their indices apart")
+    return tuple(proofs[i : i + PROOF_BYTES] for i in range(0, len(proofs), PROOF_BYTES))
 
 
 def parse_proofs(proofs: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -125,26 +165,37 @@ class ProofErrors:
         )
 
 
-def check_proofs(hidden: np.ndarray, proofs: Sequence[bytes]) -> list[ProofErrors]:
-    """Compares proofs with recomputed fp32 (sequences, tokens, width), one result per proof. Raises
-    `MalformedArtifact`, also where there are not exactly as many proofs as spans of 32 tokens."""
-    activations = hidden.reshape(-1, PROOF_TOKENS * hidden.shape[-1])
-    if len(proofs) != len(activations):
-        raise MalformedArtifact(f"{len(proofs)} activation proofs for {len(activations)} spans of tokens")
+def check_proofs(
+    hidden: np.ndarray, proofs: Sequence[bytes], tokens: int = PROOF_TOKENS
+) -> list[ProofErrors]:
+    """Compares proofs with recomputed activations as in `build_proofs`, one result per proof. Raises
+    `MalformedArtifact`, also where there are not exactly as many proofs as spans of `tokens` tokens."""
+    spans = _spans(hidden, tokens) if hidden.size else hidden.reshape(0, 0)
+    if len(proofs) != len(spans):
+        raise MalformedArtifact(f"{len(proofs)} activation proofs for {len(spans)} spans of tokens")
     if not proofs:
         return []
-    modulus, coefficients = parse_proofs(proofs)
-    index, patterns = _top(activations)
-    x, claimed = index % modulus[:, None], np.zeros_like(index)
-    for j in range(TOP - 1, -1, -1):
-        claimed = (claimed * x + coefficients[:, j, None]) % PRIME
-    agrees = claimed & 0xFF80 == patterns & 0xFF80
-    distance = np.abs((claimed & 0x7F) - (patterns & 0x7F))
+    parsed, compiled = parse_proofs(proofs), kernels.load()
+    if compiled is not None:
+        counts = compiled.check_proofs(spans, b"".join(proofs))
+    else:
+        counts = [_compare(*each) for each in zip(spans, *parsed, strict=True)]
     results = []
-    for row, same in zip(distance, agrees, strict=True):
-        matching = row[same]
-        mean, median = (
-            (float(matching.mean()), float(np.median(matching))) if len(matching) else (np.inf, np.inf)
-        )
-        results.append(ProofErrors(int(TOP - same.sum()), mean, median))
+    for different, total, twice_median in counts:
+        same = TOP - different
+        mean, median = (total / same, twice_median / 2) if same else (np.inf, np.inf)
+        results.append(ProofErrors(different, mean, median))
     return results
+
+
+def _compare(patterns: np.ndarray, modulus: int, coefficients: np.ndarray) -> tuple[int, int, int]:
+    """How many signs or exponents differ, and sum and twice the median of the other mantissas' distances."""
+    index = _top(patterns)
+    own, x, claimed = patterns[index].astype(np.int64), index % modulus, np.zeros(TOP, np.int64)
+    for coefficient in coefficients[::-1]:  # Horner
+        claimed = (claimed * x + coefficient) % PRIME
+    agrees = claimed & 0xFF80 == own & 0xFF80
+    distance = np.sort(np.abs((claimed & 0x7F) - (own & 0x7F))[agrees])
+    same = len(distance)
+    twice_median = int(distance[(same - 1) // 2] + distance[same // 2]) if same else 0
+    return TOP - same, int(distance.sum()), twice_median

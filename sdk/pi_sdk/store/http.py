@@ -1,6 +1,5 @@
 """A store behind HTTP: an orchestrator's, or a mirror with the same paths."""
 
-import json
 import re
 import socket
 import threading
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, TypeVar
+
+from pydantic_core import from_json
 
 from ..codec import sha256 as digest
 from ..codec import upload_message
@@ -29,6 +30,7 @@ _ANSWER = 64 << 10
 """Bytes of an answer that are looked at."""
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
 _BOUND = re.compile(r"content-length|x-amz-[a-z0-9-]{1,64}", re.IGNORECASE)
+_PRINTABLE = re.compile(r"[ -~]{0,4096}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 
 
@@ -133,7 +135,7 @@ class HttpStore:
                     said += chunk
                     if len(said) > _ANSWER:
                         return []
-            urls = json.loads(said)["mirrors"]
+            urls = from_json(said)["mirrors"]
             return [HttpStore(url).url for url in urls[:MAX_MIRRORS]]
         except (StoreError, UsageError, ValueError, KeyError, TypeError):
             return []
@@ -185,11 +187,15 @@ class HttpStore:
         url = f"{self.url}/blobs/{name}/presigned"
         answer = self._send("POST", url, b"", 0, headers, params | {"size": size})
         try:
-            said = json.loads(answer)
+            said = from_json(answer)
             url, location = str(said["url"]), HttpStore(said["location"]).url
             signed = {k: str(v) for k, v in said["headers"].items() if _BOUND.fullmatch(k)}
             if not url.startswith(f"{location}/blobs/{name}?"):
                 raise ValueError("a URL elsewhere")
+            if not all(_PRINTABLE.fullmatch(text) for text in (url, *signed.values())):
+                raise ValueError("a URL or header that cannot be sent")
+            if any(v != str(size) for k, v in signed.items() if k.lower() == "content-length"):
+                raise ValueError("another length than the upload's")
         except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise StoreError(f"{self.url} answers nonsense about its bucket") from error
         return Presigned(url, signed), location
