@@ -46,7 +46,7 @@ class HfNetwork(Network):
     def extend(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, torch.Tensor, Any]:
         """See `Network.extend`; a cache is keys and values."""
         self._into_head.clear()
-        with self._autocast():
+        with self.autocast():
             out = self.module(input_ids=tokens, past_key_values=cache, use_cache=True)
         return out.logits, self._into_head.pop(), out.past_key_values
 

@@ -76,7 +76,7 @@ class Network:
         """`forward` of further tokens (1, time) of a sequence, and the cache that stands for all so far; None
         at its start. Here a cache is the tokens themselves."""
         seen = tokens if cache is None else torch.cat([cache, tokens], dim=1)
-        with self._autocast():
+        with self.autocast():
             logits, hidden = self.forward(seen)
         new = tokens.shape[1]
         return logits[:, -new:], hidden[:, -new:], seen
