@@ -18,7 +18,7 @@ planted slots (`plants.py`), a share `audit.planted` of all audited ones.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import comb, floor
+from math import floor
 
 from .cheats import CHEATS
 from .errors import UsageError
@@ -36,22 +36,14 @@ class Line:
     value: float
 
 
-def found(spec: RunSpec, bad: float | None) -> float:
-    """Probability that one of a slot's bad segments is among the replayed ones."""
-    segments, drawn = spec.segments, spec.audit.segments
-    wrong = 1 if bad is None else max(1, round(bad * segments))
-    return 1 - comb(segments - wrong, drawn) / comb(segments, drawn)
-
-
 def honest_auditor(params: PoolParams, dishonest: float) -> float:
     """Probability that one of a slot's auditors is honest, with that share of dishonest seats."""
     return 1 - dishonest**params.auditors
 
 
-def caught(params: PoolParams, spec: RunSpec, bad: float | None = 1.0, *, dishonest: float = 0.0) -> float:
-    """Probability per round that a cheat with a long clean record is convicted."""
-    chance = params.audit_rate / 10_000
-    return chance * found(spec, bad) * honest_auditor(params, dishonest)
+def caught(params: PoolParams, found: float, dishonest: float = 0.0) -> float:
+    """Probability per round that a cheat with a long clean record is convicted. `found`: `Cheat.found`."""
+    return params.audit_rate / 10_000 * found * honest_auditor(params, dishonest)
 
 
 def payoff(params: PoolParams, probability: float, saved: float) -> float:
@@ -63,8 +55,7 @@ def payoff(params: PoolParams, probability: float, saved: float) -> float:
 def evaluate(params: PoolParams, spec: RunSpec, dishonest: float = 1 / 3) -> Iterator[Line]:
     """Every cheat and every laziness, with that share of dishonest seats."""
     for name, cheat in CHEATS.items():
-        bad = cheat.bad_segments(spec.segments) / spec.segments
-        p = caught(params, spec, bad, dishonest=dishonest)
+        p = caught(params, cheat.found(spec.segments, spec.audit.segments), dishonest)
         yield Line("worker", name, cheat.does, p, payoff(params, p, cheat.spared(spec.segments)))
     fee, overturned = params.verdict_fee / TOKEN, params.slash_overturned / TOKEN
     planted = spec.audit.planted / 10_000

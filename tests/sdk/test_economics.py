@@ -4,6 +4,7 @@ import random
 
 import pytest
 from pi_sdk import economics
+from pi_sdk.cheats import CHEATS
 from pi_sdk.codec import audit_segments
 from pi_sdk.errors import UsageError
 from pi_sdk.types import TOKEN, AuditSpec, PoolParams, RunSpec
@@ -16,16 +17,17 @@ def spec(planted: int = 0) -> RunSpec:
     return run_spec(9).model_copy(update={"audit": AuditSpec(planted=planted)})
 
 
-@pytest.mark.parametrize("bad", [1.0, 0.5, None])
-def test_a_cheat_is_caught_as_often_as_the_draws_say(bad: float | None):
+@pytest.mark.parametrize(
+    ("cheat", "wrong"), [("no-compute", {0, 1, 2, 3, 4}), ("half-steps", {2, 3, 4}), ("idle-segment", {4})]
+)
+def test_a_cheat_is_caught_as_often_as_the_draws_say(cheat: str, wrong: set[int]):
     rng, caught, rounds, node = random.Random(1), 0, 20_000, "0x" + "22" * 20
-    wrong = {None: {3}, 0.5: {2, 4}, 1.0: set(range(5))}[bad]
     for _ in range(rounds):
         audited = rng.randrange(10_000) < PARAMS.audit_rate
         honest = any(rng.random() > 0.25 for _ in range(PARAMS.auditors))
         drawn = audited and honest and wrong & set(audit_segments(rng.randbytes(32), node, 5, 2))
         caught += bool(drawn)
-    expected = economics.caught(PARAMS, spec(), bad, dishonest=0.25)
+    expected = economics.caught(PARAMS, CHEATS[cheat].found(5, 2), dishonest=0.25)
     assert caught / rounds == pytest.approx(expected, abs=4 * (expected / rounds) ** 0.5)
 
 
