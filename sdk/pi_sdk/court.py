@@ -56,7 +56,7 @@ class CourtCalls(Calls):
         """Whether no further verdict or case can arise about a round."""
         return self._read("Court", "isFinal", pool_id, round)
 
-    def watch(self, pool_id: int, node: str) -> Receipt:
+    def watch_node(self, pool_id: int, node: str) -> Receipt:
         """Has a node's slot of the next round to open audited for certain. Once per round and seat;
         `AlreadyDone` also where another seat did."""
         return self._write("Court", "watch", pool_id, checksum(node))

@@ -528,7 +528,7 @@ class PoolParams(Model):
 
     def audit_chance(self, age: int) -> int:
         """Basis points of a slot's probability to be audited in the `age`-th round of its node's membership,
-        0 first. `Client.watch` makes it certain."""
+        0 first. `Client.watch_node` makes it certain."""
         halved = 10_000 >> age // self.probation if self.probation else 0
         return max(halved, self.audit_rate)
 

@@ -58,7 +58,7 @@ def watcher(chain: Client, pool_id: int) -> Callable[[str], bool]:
 
     def watch(node: str) -> bool:
         try:
-            chain.watch(pool_id, node)
+            chain.watch_node(pool_id, node)
         except (ContractError, TransactionFailed) as error:  # somebody was first, or the seat is given up
             log.debug("%s is not watched: %s", node, error)
             return False
