@@ -124,6 +124,10 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
         assert v.operator.take_seat(pool_id, v.node) == i
     assert creator.nodes(pool_id) == [w.node for w in workers]
     assert [s.node for s in creator.seats(pool_id)] == [v.node for v in validators]
+    watched = validators[0].client.watch_node(pool_id, cheat.node).event("Watched").args
+    assert (watched["round"], watched["validator"]) == (0, validators[0].node)
+    with pytest.raises(ContractError, match="AlreadyDone"):
+        validators[1].client.watch_node(pool_id, cheat.node)
     account = cheat.operator.stake_account()
     assert (account.bonded, account.locked, account.free) == (150 * TOKEN, 100 * TOKEN, 50 * TOKEN)
     lock = creator.worker_lock_id(pool_id, cheat.node)
@@ -183,7 +187,7 @@ def test_a_run_from_its_pool_to_the_last_claim(chain: Anvil, someone: Someone):
     assert story.audited and story.auditors == creator.auditors_of(pool_id, round_, cheat.node)
     assert story.data_seed == round_seed(1, round_, make_hash("genesis")).hex()
     told = [s.event for s in story.steps]
-    assert told[:5] == ["RoundOpened", "Committed", "Revealed", "RevealsSealed", "RoundClosed"]
+    assert told[:6] == ["Watched", "RoundOpened", "Committed", "Revealed", "RevealsSealed", "RoundClosed"]
     assert [s.text for s in story.steps if s.event == "CaseResolved"] == [
         f"case {case_id}: convicted, 3 to 0, {params.slash_conviction / TOKEN:g} tokens of stake lost"
     ]
