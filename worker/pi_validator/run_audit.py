@@ -178,7 +178,7 @@ class RunAudit:
                 self.checked["verdicts"] += 1
 
     def _sample(self) -> dict[int, list[str]]:
-        """Nodes by round whose slots are replayed."""
+        """Nodes by round whose slots are replayed: random ones, of those whose evidence is still there."""
         drawn = [
             (r.number, node)
             for r in self.rounds.values()
@@ -186,8 +186,14 @@ class RunAudit:
             if r.seed is not None and self.history.auditors(r, node)
         ]
         sample: dict[int, list[str]] = defaultdict(list)
-        for number, node in self.choose.sample(drawn, min(self.replay, len(drawn))):
-            sample[number].append(node)
+        for number, node in self.choose.sample(drawn, len(drawn)) if self.replay else ():
+            if sum(map(len, sample.values())) == self.replay:
+                break
+            trace = self.rounds[number].revealed[node].args["reveal"]["trace_root"]
+            if self.store.has(trace.hex()):
+                sample[number].append(node)
+            else:  # kept until the round is final
+                self.checked["slots without evidence"] += 1
         return sample
 
     def _replay(self, replays: "Replays", round_: Round, node: str, start: Checkpoint) -> Iterator[Finding]:
