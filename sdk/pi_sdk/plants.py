@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, ValidationError
 
+from .base import checksum
+from .codec import plant_hash
 from .errors import ConfigError
 from .types import Address, Hash, Model
 
@@ -52,3 +54,17 @@ class Plants(Model):
                 f"this is {node} in pool {pool_id}",
             )
         return plants
+
+    def check(self, client: "Client") -> None:
+        """`ConfigError` where a slot was not hidden before its round opened: to work badly there would cost
+        the stake."""
+        at = client.chain_id, client.deployment.pools, self.pool_id
+        planted = client.events(pool_id=self.pool_id, names=["Planted"])
+        since = {hash_: e.args["from_round"] for e in reversed(planted) for hash_ in e.args["hashes"]}
+        for round_, salt in self.salts.items():
+            hash_ = plant_hash(*at, round_, checksum(self.node), bytes.fromhex(salt))
+            if since.get(hash_, round_ + 1) > round_:
+                raise ConfigError(
+                    f"round {round_} of {self.node} was not planted before it opened",
+                    "the slot would be convicted like any other: plant later rounds with pi pool plant",
+                )

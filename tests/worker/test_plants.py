@@ -37,6 +37,10 @@ def test_planted_slot_is_convicted_and_costs_its_node_nothing(tmp_path: Path):
         assert json.loads(done.stdout)["rounds"] == [0], done.stderr
         assert "exists" in plant(net, "creator", *words).stderr
 
+        late = Plants(pool_id=pool, node=net.node(1), salts={0: "ab" * 32})
+        with pytest.raises(ConfigError, match="round 0 .* was not planted before it opened"):
+            late.check(net.creator)
+
         validators = [net.validator(pool, i) for i in range(2)]
         workers = [net.worker(pool, 0), net.worker(pool, 1, "--plants", file)]
         for program in (*workers, *validators):
@@ -56,9 +60,9 @@ def test_planted_slot_is_convicted_and_costs_its_node_nothing(tmp_path: Path):
 
 
 class Liar:
-    """A chain client whose node tells one event otherwise than it was."""
+    """A chain client whose node tells one event otherwise than it was, or hides it (no change)."""
 
-    def __init__(self, client: Client, name: str, change: Callable[[dict], dict]):
+    def __init__(self, client: Client, name: str, change: Callable[[dict], dict] | None):
         self._client, self._name, self._change = client, name, change
 
     def __getattr__(self, name: str):
@@ -66,8 +70,10 @@ class Liar:
 
     def events(self, **asked) -> list[Event]:
         found = self._client.events(**asked)
-        i = next(i for i, e in enumerate(found) if e.name == self._name and self._change(e.args))
-        found[i] = found[i].model_copy(update={"args": found[i].args | self._change(found[i].args)})
+        change = self._change or (lambda args: args)
+        i = next(i for i, e in enumerate(found) if e.name == self._name and change(e.args))
+        told = found[i].model_copy(update={"args": found[i].args | change(found[i].args)})
+        found[i : i + 1] = [told] if self._change else []
         return found
 
 
@@ -96,6 +102,16 @@ def an_audit_names_every_lie(net: TestNetwork, pool: int) -> None:
         liar = cast(Client, Liar(net.creator, name, change))
         findings = [(f.round, f.what) for f in RunAudit(liar, pool, store).run()]
         assert any(r == round_ and w.startswith(what) for r, w in findings), (name, findings)
+    for name in (
+        "Joined",
+        "SeatTaken",
+        "SeedCaptured",
+        "Revealed",
+        "RoundClosed",
+        "CaseOpened",
+        "VoteRevealed",
+    ):
+        assert [*RunAudit(cast(Client, Liar(net.creator, name, None)), pool, store).run()], name
     events = net.creator.events(pool_id=pool)
     files = [(e.args["round"], e.args["update_file"]) for e in events if e.name == "Revealed"]
     files += [(e.args["round"], e.args["checkpoint_file"]) for e in events if e.name == "RoundClosed"]

@@ -92,7 +92,7 @@ class History:
             elif name == "SeatTaken":
                 held = SeatHeld(args["operator"], args["node"], args["active_from"])
                 self.seats[args["seat"]].append(held)
-            elif name == "SeatLeft":
+            elif name == "SeatLeft" and args["seat"] in self.seats:
                 self.seats[args["seat"]][-1].left_at = args["left_at"]
             elif name == "Watched":  # before the round opens
                 watched[args["round"]].add(args["node"])
@@ -174,11 +174,12 @@ class History:
             for e in self.events
             if e.name == "CaseOpened"
         }
-        return {
-            about[e.args["case_id"]]
+        convicted = (
+            e.args["case_id"]
             for e in self.events
             if e.name == "CaseResolved" and e.args["status"] == CaseStatus.CONVICTED
-        }
+        )
+        return {about[number] for number in convicted if number in about}
 
 
 def _drawn(n: int, eligible: dict[int, str], starts: Iterator[int]) -> list[str]:

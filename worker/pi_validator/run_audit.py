@@ -280,22 +280,29 @@ class RunAudit:
         trials: dict[int, Trial] = {}
         for event in self.events:
             args, name = event.args, event.name
+            if name not in ("CaseOpened", "CaseEscalated", "VoteRevealed", "CaseResolved"):
+                continue
+            number = args["case_id"]
             if name == "CaseOpened":
-                trial = Trial(self.rounds[args["round"]], args["node"], args["accuser"])
-                trials[args["case_id"]] = trial
-                yield from self._jury(args, trial, 0)
-            elif name == "CaseEscalated":
-                trial = trials[args["case_id"]]
-                trial.votes = {}
-                yield from self._jury(args, trial, args["level"])
+                round_ = self.rounds.get(args["round"])
+                if round_ is not None and round_.seed is not None and args["node"] in round_.members:
+                    trials[number] = Trial(round_, args["node"], args["accuser"])
+            trial = trials.get(number)
+            if trial is None:
+                yield Finding(
+                    round=args.get("round"), what=f"case {number}", problem="events before it are missing"
+                )
             elif name == "VoteRevealed":
-                trials[args["case_id"]].votes[args["juror"]] = Outcome(args["outcome"])
+                trial.votes[args["juror"]] = Outcome(args["outcome"])
             elif name == "CaseResolved":
                 self.checked["cases"] += 1
-                trial, status = trials[args["case_id"]], CaseStatus(args["status"])
+                status = CaseStatus(args["status"])
                 if trial.votes.keys() - trial.jury or status != trial.outcome():
                     problem = f"{status.name.lower()} on chain, {trial.outcome().name.lower()} by its votes"
-                    yield self._finding(trial.round, f"case {args['case_id']}", problem)
+                    yield self._finding(trial.round, f"case {number}", problem)
+            else:
+                trial.votes = {}
+                yield from self._jury(args, trial, args.get("level", 0))
 
     def _jury(self, args: dict[str, Any], trial: Trial, level: int) -> Iterator[Finding]:
         trial.jury, case_id = set(args["jury"]), args["case_id"]

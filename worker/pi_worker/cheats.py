@@ -374,7 +374,7 @@ class MalformedProofs(Cheat):
         self.records[-1] = digest, told, (b"\xff" * PROOF_BYTES,) * len(proofs)
 
 
-class _LastBorder(Cheat):
+class MalformedBorder(Cheat):
     """Another file in the place of the last border, with the hash that the trace names."""
 
     def finish(self) -> SlotResult:
@@ -387,15 +387,10 @@ class _LastBorder(Cheat):
         return _with_trace(result, replace(trace, borders=borders).encode())
 
     def spoilt(self, data: bytes) -> bytes:
-        raise NotImplementedError
-
-
-class MalformedBorder(_LastBorder):
-    def spoilt(self, data: bytes) -> bytes:
         return b"\xff" * len(data)
 
 
-class OversizedBorder(_LastBorder):
+class OversizedBorder(MalformedBorder):
     def spoilt(self, data: bytes) -> bytes:
         return data + bytes(OVERSIZE)
 

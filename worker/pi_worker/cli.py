@@ -124,7 +124,11 @@ def join(
         def connect() -> Client:
             return Client(keys["network"], rpc_url=keys["rpc_url"])
 
-        salts = Plants.load(plants, member.pool_id, member.node.address).salts if plants else {}
+        salts: dict[int, str] = {}
+        if plants:
+            planted = Plants.load(plants, member.pool_id, member.node.address)
+            planted.check(member.chain)
+            salts = planted.salts
         with only_one(keys["home"]):
             agent = Agent(
                 member=member,

@@ -102,7 +102,8 @@ class EvidenceServer(threading.Thread):
         for round_ in self.pending():
             entry = self._rounds[round_]
             if round_ in self.plants and client.case_about(self.pool_id, round_, self.node):
-                self.plants.pop(round_)()
+                self.plants[round_]()
+                del self.plants[round_]
             if self._is_over(client, round_):
                 self._forget(client, round_)
             elif round_ not in self._served or time.monotonic() > self._served[round_] + RECHECK:
