@@ -119,7 +119,7 @@ def pool(folder: Path) -> Iterator[tuple[str, int, list[str]]]:
             model=GptSpec(layers=1, heads=1, width=32),
         )
         rules = PoolParams(orchestrator=key.address, rounds=spec.rounds, max_width=spec.max_width)
-        pool_id = bank.create_pool(spec, rules, url)
+        pool_id = bank.create_pool(spec, rules, url, unsound=True)
         nodes = []
         for _ in range(WORKERS):
             operator, node = Account.create(), Account.create()

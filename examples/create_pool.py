@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from pi_sdk import Client, HttpStore, LocalStore, PoolParams, load_account
 from pi_sdk.options import run
-from pi_sdk.types import CodecSpec
+from pi_sdk.types import AuditSpec, CodecSpec
 from pi_train.prepare import prepare, source_options
 
 
@@ -20,19 +20,20 @@ from pi_train.prepare import prepare, source_options
 @click.option("--codec", default="sparse-2bit", show_default=True)
 @click.option("--rounds", default=12, show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option("--planted", default=400, show_default=True, help="Basis points of slots that you will plant.")
 @click.option("--params", default="{}", help='Further PoolParams as JSON, e.g. {"min_slots": 4}.')
-def main(rpc_url, private_key, orchestrator, store, artifacts, codec, rounds, seed, params, **sources):
+def main(rpc_url, private_key, orchestrator, store, artifacts, codec, planted, params, **rest):
     local = LocalStore(artifacts)
-    spec = prepare(store=local, seed=seed, rounds=rounds, codec=CodecSpec(name=codec), **sources)
-    rules = PoolParams(orchestrator=orchestrator, rounds=rounds, **json.loads(params))
+    spec = prepare(store=local, codec=CodecSpec(name=codec), audit=AuditSpec(planted=planted), **rest)
+    rules = PoolParams(orchestrator=orchestrator, rounds=spec.rounds, **json.loads(params))
     with Client("local", load_account(private_key=private_key, chain_id=31337), rpc_url=rpc_url) as client:
-        pool_id = client.create_pool(spec, rules, store)
+        pool_id = client.create_pool(spec, rules, store, unsound=not planted)
         remote = HttpStore(store, client.account, client.chain_id, pool_id)
         spec_id = client.pool(pool_id).run_spec_hash.hex()
         files = spec.data.train + spec.data.validation + spec.files
         for name in [spec_id, spec.genesis_file, *(file.sha256 for file in files)]:
             remote.put(local.get(name, max_bytes=1 << 30))
-        client.fund_pool(pool_id, rounds * rules.reserve_per_round())
+        client.fund_pool(pool_id, spec.rounds * rules.reserve_per_round())
     print(json.dumps({"pool_id": pool_id, "run_spec": spec_id}))
 
 

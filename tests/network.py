@@ -153,7 +153,7 @@ class TestNetwork:
         rules = PoolParams(
             orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values
         )
-        pool_id = self.creator.create_pool(spec, rules, self.store_url)
+        pool_id = self.creator.create_pool(spec, rules, self.store_url, unsound=True)
         shards = [s.sha256 for s in (*spec.data.train, *spec.data.validation)]
         with HttpStore(self.store_url, self.creator.account, self.creator.chain_id, pool_id) as remote:
             for name in (run_spec_hash(spec).hex(), spec.genesis_file, *shards):

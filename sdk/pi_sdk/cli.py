@@ -4,6 +4,7 @@ import json
 import secrets
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -104,28 +105,31 @@ def create(
     Refused where dishonesty would pay (pi pool economics). The RunSpec's file, its shards and its first
     checkpoint must then be put into the store, as examples/create_pool.py does.
     """
-    from . import economics
     from .client import Client
     from .codec import run_spec_hash
     from .types import PoolParams, RunSpec
 
     run_spec, pool_params = read_model(RunSpec, spec), read_model(PoolParams, params)
     amount = parse_tokens(fund)
-    if not unsound:
-        economics.check(pool_params, run_spec)
     signer = chosen_account(account, private_key, network)
     with Client(network, signer, rpc_url=rpc_url) as client:
         if client.token_balance() < amount:
             raise PiError(
                 f"{signer.address} holds fewer than {fund} tokens", "nothing was created; lower --fund"
             )
-        pool_id = client.create_pool(run_spec, pool_params, store, requirements, invite_signer)
+        pool_id = client.create_pool(
+            run_spec, pool_params, store, requirements, invite_signer, unsound=unsound
+        )
         client.fund_pool(pool_id, amount)
     name = run_spec_hash(run_spec).hex()
-    created = {"pool_id": pool_id, "run_spec": name}
-    click.echo(
-        json.dumps(created) if as_json else f"pool {pool_id}, RunSpec {name}, funded with {fund} tokens"
-    )
+    if as_json:
+        click.echo(json.dumps({"pool_id": pool_id, "run_spec": name}))
+        return
+    click.echo(f"pool {pool_id}, RunSpec {name}, funded with {fund} tokens")
+    if planted := run_spec.audit.planted:
+        click.echo(
+            f"{planted / 100:g} % of its slots are yours to plant, before its rounds: pi pool plant {pool_id}"
+        )
 
 
 @pool.command()
@@ -282,7 +286,11 @@ def economics_(
 @click.argument("pool_id", type=click.IntRange(min=1))
 @click.option("--node", required=True, help="A node of yours, or of somebody that you trust.")
 @click.option(
-    "--round", "rounds", type=click.IntRange(min=0), multiple=True, required=True, help="Repeatable."
+    "--round",
+    "rounds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="Repeatable. [default: drawn from all to come, as many as the RunSpec's audit.planted asks for]",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="New file for pi-worker join --plants."
@@ -310,6 +318,8 @@ def plant(
     from .base import checksum
     from .client import Client
     from .plants import Plants
+    from .rules import load_rules
+    from .store import HttpStore
 
     node, signer = checksum(node), chosen_account(account, private_key, network)
     if out.exists():
@@ -320,10 +330,19 @@ def plant(
             raise UsageError(f"only its creator {found.creator} can plant in pool {pool_id}", "give its key")
         if early := [r for r in rounds if r < found.next_round]:
             raise UsageError(f"round {early[0]} has opened already", f"the next one is {found.next_round}")
-        Plants.hide(client, pool_id, node, list(rounds), out)
-    done = {"pool_id": pool_id, "node": node, "rounds": list(rounds), "file": str(out)}
+        chosen = list(rounds)
+        if not chosen:
+            with HttpStore(found.store_uri) as store:
+                spec, params = load_rules(client, pool_id, store)
+            slots = max(found.member_slots, params.min_slots)
+            to_come = range(found.next_round, spec.rounds)
+            chosen = Plants.draw(spec.audit.planted, slots, to_come, SystemRandom())
+        if not chosen:
+            raise UsageError(f"pool {pool_id} has no rounds to plant, or plants none", "choose some: --round")
+        Plants.hide(client, pool_id, node, chosen, out)
+    done = {"pool_id": pool_id, "node": node, "rounds": chosen, "file": str(out)}
     click.echo(
-        json.dumps(done) if as_json else f"{len(rounds)} slots of {node} are planted; keep {out} secret"
+        json.dumps(done) if as_json else f"{len(chosen)} slots of {node} are planted; keep {out} secret"
     )
 
 

@@ -7,6 +7,7 @@ This process funds the others, watches the chain and the agents' event files, an
 """
 
 import json
+import random
 import shutil
 import sys
 import time
@@ -23,7 +24,7 @@ from .errors import PiError, ToolMissing, UsageError
 from .processes import Process, Processes, accepts, free_port
 from .recorder import Agent, of
 from .table import Clock
-from .types import TOKEN
+from .types import TOKEN, AuditSpec
 
 ETHER = 10**18
 _WINDOWS = {
@@ -48,6 +49,11 @@ class Options:
     seed: int
     codec: str
     out: Path
+
+    @property
+    def plants(self) -> bool:
+        """Whether the creator plants slots: not where nobody is to be found cheating."""
+        return self.cheat is not None and self.workers > 1
 
 
 @dataclass
@@ -191,6 +197,8 @@ def _run(demo: Demo, anvil: Path, example: Path) -> str:
     processes.wait_ready(orchestrator, lambda: accepts(demo.store_port), 120)
     pool_id, run_spec = _create_pool(demo, example, keys)
     say(f"pool {pool_id} is funded; starting {options.workers} workers and {options.validators} validators")
+    if options.plants:
+        _plant(demo, keys["creator"], pool_id, agents[0].node)
     started = {agent.name: _start(demo, agent, keys, pool_id) for agent in agents}
 
     from eth_account import Account
@@ -295,6 +303,8 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
     ]  # fmt: skip
     if options.data is not None:
         argv += ["--data", options.data]
+    if not options.plants:
+        argv += ["--planted", "0"]
     process = demo.processes.start("create_pool", argv, {"PI_PRIVATE_KEY": "0x" + keys["creator"].hex()})
     if code := process.popen.wait():
         error = process.died()
@@ -304,11 +314,28 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
     return answer["pool_id"], answer["run_spec"]
 
 
+def _plant(demo: Demo, creator: bytes, pool_id: int, node: str) -> None:
+    """The creator's share of bad slots, in rounds of the first worker's, who is in the know."""
+    from eth_account import Account
+
+    from .client import Client
+    from .plants import Plants
+
+    options = demo.options
+    rounds = Plants.draw(
+        AuditSpec().planted, options.workers, range(options.rounds), random.Random(options.seed)
+    )
+    with Client("local", Account.from_key(creator), rpc_url=demo.rpc_url) as client:
+        Plants.hide(client, pool_id, node, rounds, options.out / "agents" / "plants.json")
+
+
 def _start(demo: Demo, agent: Agent, keys: dict[str, bytes], pool_id: int) -> Process:
     argv = [program(f"pi-{agent.role}"), "join" if agent.role == "worker" else "run", "--pool", str(pool_id),
             "--rpc-url", demo.rpc_url, "--home", agent.home]  # fmt: skip
     if agent.cheat:
         argv += ["--cheat", agent.cheat, "--width", str(CHEATS[agent.cheat].width)]
+    if agent.name == "worker-1" and demo.options.plants:
+        argv += ["--plants", demo.options.out / "agents" / "plants.json"]
     if agent.name == "validator-1":
         argv.append("--evaluate")  # one measures the held-out loss
     env = {

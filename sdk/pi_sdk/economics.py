@@ -91,7 +91,7 @@ def check(params: PoolParams, spec: RunSpec) -> None:
         said = ", ".join(f"{line.name} gains {line.value:.2g}" for line in gains)
         raise UsageError(
             f"in this pool dishonesty pays, in tokens per slot or verdict: {said}",
-            f"see pi pool economics{_planting(params, gains)}; --unsound creates it all the same",
+            f"see pi pool economics{_planting(params, gains)}; `unsound` creates it all the same",
         )
 
 

@@ -148,11 +148,12 @@ def words(result: dict[str, Any], series: dict[str, Any], out: Path) -> str:
             f"case {fault['case']}    {fault['accused']} in round {fault['round'] + 1}: "
             f"{FAULTS[fault['fault']]} found by "
             f"{fault['accuser']}, {STATUS[fault['status']]} with {votes} of {len(fault['votes'])} votes"
+            f"{'; planted, to test the validators' if fault['planted'] else ''}"
         )
         if fault["detail"]:
             lines.append(f"          {brief(fault['detail'])}")
-    if not series["faults"]:
-        lines.append("slashed   nobody; every audit agreed with the work")
+    if all(fault["planted"] for fault in series["faults"]):
+        lines.append("slashed   nobody; every other audit agreed with the work")
     agree = sum(w["checkpoint_hashes_agree"] for w in result["workers"])
     lines.append(
         f"hashes    {agree} of {len(result['workers'])} workers recomputed every checkpoint that they saw"

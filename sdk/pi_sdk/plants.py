@@ -6,8 +6,11 @@ badly in those rounds (`pi-worker join --plants FILE`), and it opens each once i
 secret: who has it knows which verdicts are tests.
 """
 
+import math
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, ValidationError
@@ -29,6 +32,13 @@ class Plants(Model):
     pool_id: int = Field(ge=1)
     node: Address
     salts: dict[int, Hash] = Field(max_length=_MOST)
+
+    @staticmethod
+    def draw(planted: int, slots: int, rounds: Sequence[int], random: Random) -> list[int]:
+        """Of `rounds` with that many slots each, the ones in which a single node must be bad so that
+        `planted` basis points of all slots are."""
+        count = math.ceil(planted * slots * len(rounds) / 10_000)
+        return sorted(random.sample(rounds, min(count, len(rounds), _MOST)))
 
     @classmethod
     def hide(cls, client: "Client", pool_id: int, node: str, rounds: list[int], path: Path) -> Self:

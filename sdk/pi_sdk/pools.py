@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from eth_account.messages import encode_typed_data
 
+from . import economics
 from .base import ZERO_ADDRESS, checksum
 from .codec import invite as invite_message
 from .codec import plant_hash, run_spec_hash
@@ -28,15 +29,20 @@ class PoolCalls(StakeCalls):
         store_url: str,
         requirements_url: str = "",
         invite_signer: str | None = None,
+        *,
+        unsound: bool = False,
     ) -> int:
         """Creates a pool and returns its id. `SpecMismatch` when spec and params disagree, `UsageError` when
-        the windows outlast the unbonding time.
+        the windows outlast the unbonding time, or where dishonesty would pay (`economics.check`) and it
+        need not be `unsound`.
 
         The spec's canonical JSON, its shards and its first checkpoint must be put into the store at
         `store_url`: the store lets the pool's creator do so from now on. `requirements_url` is where workers
         read what else the pool asks for. With an `invite_signer` only operators with its invite may join.
         """
         params.check(spec)
+        if not unsound:
+            economics.check(params, spec)
         needed, limit = params.total_windows(), self.unbonding_time()
         if needed > limit:
             raise UsageError(

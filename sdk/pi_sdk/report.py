@@ -346,7 +346,8 @@ def _faults(timeline: dict) -> str:
             f"<details><summary>{escape(brief(fault['detail']))}</summary>"
             f'<p class="note mono">{escape(fault["detail"])}</p></details>'
             f"<p>{STATUS[fault['status']].capitalize()}, {tokens(fault['slashed'])} tokens "
-            f"slashed</p><p>{votes}</p></div>"
+            f"slashed{': planted, to test the validators' if fault['planted'] else ''}</p>"
+            f"<p>{votes}</p></div>"
         )
     items += [
         f'<div class="fault"><p><b>{escape(m["agent"])}</b> missed round {m["round"] + 1}'

@@ -349,4 +349,7 @@ def _fault(case: Record, records: Sequence[Record], names: dict[str, str]) -> di
         ],
         "status": resolved[0]["status"] if resolved else 1,
         "slashed": resolved[0]["slashed"] if resolved else 0,
+        "planted": any(
+            (r["round"], r["node"]) == (case["round"], case["node"]) for r in of(records, "PlantOpened")
+        ),
     }

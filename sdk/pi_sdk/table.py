@@ -142,6 +142,8 @@ class RunView:
                 accused = self._cases.get(r["case_id"], {}).get("node", "")
                 verdict = f"{STATUS[r['status']]} {r['guilty']} to {r['innocent']}"
                 return f"case {r['case_id']}: {self.name(accused)} {verdict}, slashed {tokens(r['slashed'])}"
+            case "PlantOpened":
+                return f"{self.name(r['node'])} in round {r['round'] + 1} was planted, to test the validators"
             case "Convicted" if row:
                 row.state = "slashed"
             case "VoteRevealed" if r["juror"] in self.rows:

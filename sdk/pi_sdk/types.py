@@ -335,7 +335,7 @@ class AuditSpec(Model):
 
     segments: int = Field(default=2, ge=1)
     """Segments replayed per audited slot."""
-    planted: int = Field(default=0, ge=0, le=10_000)
+    planted: int = Field(default=400, ge=0, le=10_000)
     """Basis points of the audited slots that the pool's creator undertakes to plant (`pi pool plant`)."""
     max_exponent_mismatches: int = Field(default=38, ge=0, le=128)
     max_mantissa_mean: float = Field(default=10.0, ge=0)

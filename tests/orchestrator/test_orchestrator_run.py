@@ -59,7 +59,7 @@ def test_three_rounds_with_absent_and_lying_workers_and_a_crash(
     local = LocalStore(tmp_path / "artifacts")
     spec = tiny_spec(local, tmp_path, ROUNDS)
     params = pool_params(dev_account(1).address, ROUNDS, min_slots=4, min_seats=2)
-    pool = creator.create_pool(spec, params, process.url)
+    pool = creator.create_pool(spec, params, process.url, unsound=True)
     creator.mint(dev_account(0).address, 1000 * 10**18)
     creator.fund_pool(pool, 500 * 10**18)
 

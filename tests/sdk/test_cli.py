@@ -64,7 +64,8 @@ def test_deploy_refuses_a_used_account(cli: Pi, tmp_path: Path):
 def test_create_show_list_and_status_of_a_pool(cli: Pi, chain: Anvil, someone: Someone, tmp_path: Path):
     creator = someone(tokens=100 * TOKEN)
     assert creator.account is not None
-    (tmp_path / "spec.json").write_text(run_spec(2).model_dump_json())
+    lax = run_spec(2).model_copy(update={"audit": AuditSpec(planted=0)})
+    (tmp_path / "spec.json").write_text(lax.model_dump_json())
     params = PoolParams(orchestrator=creator.account.address, rounds=2)
     (tmp_path / "params.json").write_text(params.model_dump_json())
     terms = ("--requirements", "https://example.org/rules", "--invite-signer", creator.address)
@@ -74,13 +75,14 @@ def test_create_show_list_and_status_of_a_pool(cli: Pi, chain: Anvil, someone: S
     code, _, err = cli("pool", "create", *files, "--fund", "12.5", *terms, *key, *where)
     assert code == 2 and "lazy gains 0.1" in err and "audit.planted of 301" in err
     assert "laziness pays" in cli("pool", "economics", *files[:4])[1]
-    sound = run_spec(2).model_copy(update={"audit": AuditSpec(planted=301)})
-    (tmp_path / "spec.json").write_text(sound.model_dump_json())
+    (tmp_path / "spec.json").write_text(run_spec(2).model_dump_json())
     worth = json.loads(cli("pool", "economics", *files[:4], "--json")[1])
     assert len(worth["lines"]) > 10 and all(line["value"] < 0 for line in worth["lines"])
     code, out, err = cli("pool", "create", *files, "--fund", "12.5", *terms, *key, *where)
     assert code == 0, err
     pool_id = json.loads(out)["pool_id"]
+    code, out, _ = cli("pool", "create", *files, "--fund", "1", *key, *where[:2])
+    assert "4 % of its slots are yours to plant, before its rounds: pi pool plant" in out
 
     shown = json.loads(cli("pool", "show", pool_id, *where)[1])
     assert shown["creator"] == creator.address and shown["phase"] == "idle"
@@ -91,7 +93,7 @@ def test_create_show_list_and_status_of_a_pool(cli: Pi, chain: Anvil, someone: S
     ]
 
     code, _, err = cli("pool", "create", *files, "--fund", "1000", *key, *where)
-    assert code == 1 and "nothing was created" in err and creator.pool_count() == pool_id
+    assert code == 1 and "nothing was created" in err and creator.pool_count() == pool_id + 1
 
 
 def test_run_status_shows_members_and_money(cli: Pi, chain: Anvil, someone: Someone):

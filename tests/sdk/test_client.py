@@ -434,3 +434,13 @@ def test_a_pool_that_contradicts_its_run_spec_is_not_created(someone: Someone):
     params = PoolParams(orchestrator=creator.address or "", rounds=3)
     with pytest.raises(SpecMismatch, match="rounds is 3 in the pool and 2"):
         creator.create_pool(run_spec(2), params, STORE)
+
+
+def test_a_pool_in_which_dishonesty_pays_is_created_only_on_purpose(someone: Someone):
+    creator = someone()
+    params = PoolParams(orchestrator=creator.address or "", rounds=2, auditors=1)
+    with pytest.raises(UsageError, match="lazy gains 0.1"):
+        creator.create_pool(run_spec(2), params, STORE)
+    assert (
+        creator.pool(creator.create_pool(run_spec(2), params, STORE, unsound=True)).creator == creator.address
+    )

@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import cast
 
 import pytest
@@ -31,6 +32,8 @@ def test_planted_slot_is_convicted_and_costs_its_node_nothing(tmp_path: Path):
     with network(tmp_path) as net:
         pool, spec = net.pool(2, audit_rate=10_000, min_seats=2, auditors=1)
         file = tmp_path / "plants.json"
+        drawn = plant(net, "creator", pool, "--node", net.node(0), "--out", tmp_path / "drawn.json")
+        assert json.loads(drawn.stdout)["rounds"] in ([0], [1]), drawn.stderr  # 4 % of four slots
         words = (pool, "--node", net.node(1), "--round", 0, "--out", file)
         assert "only its creator" in plant(net, "operator", *words).stderr and not file.exists()
         done = plant(net, "creator", *words)
@@ -126,6 +129,13 @@ def an_audit_names_every_lie(net: TestNetwork, pool: int) -> None:
     path.write_bytes(flipped(path.read_bytes()))
     with pytest.raises(PiError, match=path.name[:12]):
         list(RunAudit(net.creator, pool, store).run())
+
+
+def test_as_many_rounds_are_drawn_as_the_share_asks_for():
+    for planted, slots, rounds, count in ((400, 4, 12, 2), (400, 25, 100, 100), (1, 1, 1, 1), (0, 4, 12, 0)):
+        drawn = Plants.draw(planted, slots, range(5, 5 + rounds), Random(1))
+        assert len(set(drawn)) == count and all(5 <= r < 5 + rounds for r in drawn)
+    assert Plants.draw(400, 1, range(500), Random(1)) != Plants.draw(400, 1, range(500), Random(2))
 
 
 def test_plants_of_another_node_are_refused(tmp_path: Path):
