@@ -12,7 +12,8 @@ from .types import Phase
 if TYPE_CHECKING:
     from .client import Client
 
-_LAST_CLOSES = 5
+_LAST = 5
+"""Events of a kind that are shown."""
 
 
 @click.group("run", context_settings=HELP)
@@ -30,7 +31,8 @@ def status(pool_id: int, network: str, rpc_url: str | None, as_json: bool) -> No
 
     With --json: {"pool": {...}, "rounds", "now", "round": {...} | null, "members": [{"node", "operator",
     "status", "width", "missed", "bonded", "locked", "earned"}], "seats": [{...}], "closes": [{"round",
-    "root", "poster", "block"}]}; money in token wei.
+    "root", "poster", "block"}], "watched": [{"round", "node", "validator"}]}; money in token wei. A watched
+    slot is audited for certain: a validator's screens found something odd.
     """
     from .client import Client
 
@@ -42,7 +44,9 @@ def status(pool_id: int, network: str, rpc_url: str | None, as_json: bool) -> No
 def run_status(client: "Client", pool_id: int) -> dict[str, Any]:
     """What `pi run status --json` prints."""
     pool = client.pool(pool_id)
-    closes = client.events(pool_id=pool_id, names=["RoundClosed"])[-_LAST_CLOSES:]
+    events = client.events(pool_id=pool_id, names=["RoundClosed", "Watched"])
+    closes = [e for e in events if e.name == "RoundClosed"][-_LAST:]
+    watched = [e for e in events if e.name == "Watched"][-_LAST:]
     return {
         "pool": plain(pool),
         "rounds": client.pool_params(pool_id).rounds,
@@ -59,6 +63,7 @@ def run_status(client: "Client", pool_id: int) -> dict[str, Any]:
             }
             for e in closes
         ],
+        "watched": [{name: e.args[name] for name in ("round", "node", "validator")} for e in watched],
     }
 
 
@@ -99,4 +104,5 @@ def _text(values: dict[str, Any]) -> str:
         )
     lines += ["", f"{sum(not s['left_at'] for s in values['seats'])} validator seats"]
     lines += [f"round {c['round']} closed: {c['root']}" for c in values["closes"]]
+    lines += [f"round {w['round']}: {w['node']} is watched by {w['validator']}" for w in values["watched"]]
     return "\n".join(lines)

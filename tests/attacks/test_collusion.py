@@ -12,10 +12,12 @@ SEATS = 10
 Someone = Callable[..., Client]
 
 
-def judged(chain: Anvil, someone: Someone) -> tuple[Client, int, Participant, list[Participant]]:
+def judged(
+    chain: Anvil, someone: Someone, auditors: int = 1
+) -> tuple[Client, int, Participant, list[Participant]]:
     """A pool with one revealed slot, its audit seed drawn: creator, pool, worker, seats."""
     creator = someone()
-    pool_id = make_pool(creator, rounds=1, jury_size=3, auditors=1)
+    pool_id = make_pool(creator, rounds=1, jury_size=3, auditors=auditors)
     worker = participant(someone, 150 * TOKEN)
     seats = [participant(someone, 150 * TOKEN) for _ in range(SEATS)]
     worker.operator.join(pool_id, worker.node)
@@ -26,7 +28,7 @@ def judged(chain: Anvil, someone: Someone) -> tuple[Client, int, Participant, li
     worker.client.commit(pool_id, creator.commitment(pool_id, 0, worker.node, reveal))
     worker.client.reveal(pool_id, reveal, make_hash("file").hex(), STORE)
     chain.mine(2)
-    creator.capture_seed(pool_id, 0)
+    someone().capture_seed(pool_id, 0)  # whoever opens and closes rounds cannot withhold it
     return creator, pool_id, worker, seats
 
 
@@ -102,3 +104,27 @@ def test_colluding_seats_below_a_third_change_no_outcome(chain: Anvil, someone: 
         before = juror.operator.stake_account().bonded
         creator.report_overturned_vote(number, 0, indices[juror.node])
         assert juror.operator.stake_account().bonded == before - params.slash_overturned
+
+
+def test_a_copied_verdict_opens_for_nobody_else(chain: Anvil, someone: Someone):
+    creator, pool_id, worker, seats = judged(chain, someone, auditors=2)
+    auditors = creator.auditors_of(pool_id, 0, worker.node)
+    honest, copier = (next(s for s in seats if s.node == node) for node in auditors)
+    verdicts = [Verdict(node=worker.node, outcome=Outcome.ACCEPT, digest=make_hash("replayed"))]
+    salt = make_hash("salt")
+    hidden = creator.verdicts_commitment(pool_id, 0, honest.node, verdicts, salt)
+    for seat in (honest, copier):
+        seat.client.commit_verdicts(pool_id, 0, hidden)
+    for seat in [s for s in seats if s not in (honest, copier)]:
+        nothing = creator.verdicts_commitment(pool_id, 0, seat.node, [], salt)
+        seat.client.commit_verdicts(pool_id, 0, nothing)
+    honest.client.reveal_verdicts(pool_id, 0, verdicts, salt)
+    with pytest.raises(ContractError, match="CommitmentMismatch"):
+        copier.client.reveal_verdicts(pool_id, 0, verdicts, salt)
+
+    chain.mine(seconds=creator.verdict_round(pool_id, 0).reveal_deadline - creator.now() + 1)
+    index = next(seat.index for seat in creator.seats(pool_id) if seat.node == copier.node)
+    creator.report_absence(pool_id, 0, index)
+    taken = creator.pool_params(pool_id).slash_absence
+    assert copier.operator.stake_account().bonded == 150 * TOKEN - taken
+    assert creator.total_earned(str(copier.operator.address)) == 0
