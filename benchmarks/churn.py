@@ -1,10 +1,10 @@
 """A run whose workers come, go and die, beside the same run without faults.
 
-Real processes on a real chain: `pi-worker join` with kill -9 at any moment, pauses, a late joiner, workers
-that leave and come back, and an orchestrator (the store that they download from) that dies under them. The
-faults are drawn from a seed. Checked: every worker's recomputed root in every round against the chain's;
-every expected round of every node is revealed, or reported as missed. The run without faults is `pi sim`'s,
-with the same nodes.
+Real processes on a real chain: `pi-worker join` with kill -9 at any moment, pauses, slow uploads, wrong
+clocks, a late joiner, workers that leave and come back, and an orchestrator (the store that they download
+from) that dies under them. The faults are drawn from a seed. Checked: every worker's recomputed root in every
+round against the chain's; every expected round of every node is revealed, or reported as missed. The run
+without faults is `pi sim`'s, with the same nodes.
 
     python -m benchmarks churn              60 rounds, about 6 minutes
     PI_CHURN_ROUNDS=12 python -m benchmarks churn
@@ -30,6 +30,7 @@ from .common import publish
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the small network of the tests
 
+FAULTS_OF_A_PROCESS = Path(__file__).parent / "faults"
 ROUNDS = int(os.environ.get("PI_CHURN_ROUNDS", "60"))
 SEED = 1
 WORKERS = 4
@@ -40,8 +41,21 @@ RECIPE = {
     "trace": TraceSpec(segment=5),
     "audit": AuditSpec(segments=1),
 }
-FAULTS = {"kill": 5, "kill and stay away": 2, "pause": 3, "leave and come back": 1, "orchestrator": 1}
+FAULTS = {
+    "kill": 5,
+    "kill and stay away": 2,
+    "pause": 3,
+    "slow upload": 2,
+    "leave and come back": 1,
+    "orchestrator": 1,
+}
 """Kind -> how often, relative to each other; half of the rounds have one."""
+CLOCKS = (0, 3600, -3600, 90)
+"""Seconds by which each worker's clock is ahead."""
+UPLOAD_RATES = (200, 2000)
+"""Bytes per second, where an update has 3,300 and must be there within `REVEAL_WINDOW`."""
+REVEAL_WINDOW = 10
+"""Seconds; so long a round waits for who is killed after its commitment."""
 
 
 class Injector:
@@ -49,7 +63,9 @@ class Injector:
 
     def __init__(self, net, pool_id: int):
         self.net, self.pool_id, self.random = net, pool_id, random.Random(SEED)
-        self.workers = {i: net.worker(pool_id, i) for i in range(WORKERS - 1)}
+        self.workers = {}
+        for i in range(WORKERS - 1):
+            self._start(i)
         self.away: dict[int, int] = {}
         """Worker -> the round in which it comes back."""
         self.done: Counter[str] = Counter()
@@ -78,9 +94,9 @@ class Injector:
             self.workers[i].kill(signal.SIGSTOP)
             time.sleep(self.random.uniform(1, 4))
             self.workers[i].kill(signal.SIGCONT)
-        elif kind == "kill":
+        elif kind in ("kill", "slow upload"):
             self.workers[i].kill()
-            self._start(i)
+            self._start(i, self.random.uniform(*UPLOAD_RATES) if kind == "slow upload" else 0)
         elif len(here) > 2:
             self.workers[i].kill(signal.SIGINT if kind.startswith("leave") else signal.SIGKILL)
             self.workers[i].popen.wait(120)
@@ -89,8 +105,13 @@ class Injector:
             return
         self._note(kind)
 
-    def _start(self, i: int) -> None:
+    def _start(self, i: int, upload: float = 0) -> None:
+        """`upload`: bytes per second until it is started again, 0 as many as there can be."""
+        faults = {"PYTHONPATH": str(FAULTS_OF_A_PROCESS), "PI_FAULT_CLOCK": str(CLOCKS[i])}
+        os.environ.update(faults | {"PI_FAULT_UPLOAD": str(upload)})
         self.workers[i] = self.net.worker(self.pool_id, i)
+        for name in (*faults, "PI_FAULT_UPLOAD"):
+            del os.environ[name]
 
     def _note(self, kind: str) -> None:
         self.done[kind] += 1
@@ -107,7 +128,7 @@ def main() -> None:
             min_slots=2,
             min_train_window=10,
             max_train_window=60,
-            reveal_window=10,  # so long a round waits for who is killed after its commitment
+            reveal_window=REVEAL_WINDOW,
             slash_miss=0,
         )
         chain, began = net.creator, time.monotonic()
@@ -146,7 +167,8 @@ def main() -> None:
             report
             | {"loss": with_faults, "loss without": without, "worse %": 100 * (with_faults / without - 1)}
         ],
-        "faults: " + ", ".join(f"{n} x {kind}" for kind, n in sorted(injector.done.items())),
+        f"faults: {', '.join(f'{n} x {kind}' for kind, n in sorted(injector.done.items()))}; "
+        f"clocks wrong by {', '.join(map(str, CLOCKS))} s",
     )
 
 
@@ -176,6 +198,7 @@ def _accounts(events) -> dict[str, int]:
         "expected": len(expected),
         "revealed": len(revealed),
         "missed": len(missed),
+        "late": len(those("RevealedLate")),
         "unreported": len(expected - set(revealed) - set(missed)),
     }
 

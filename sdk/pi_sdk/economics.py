@@ -62,6 +62,8 @@ def evaluate(params: PoolParams, spec: RunSpec, dishonest: float = 1 / 3) -> Ite
     p = planted * _another_honest(params, dishonest)
     yield Line("validator", "lazy", "accepts without a replay", p, fee - p * overturned)
     yield Line("validator", "absent", "commits no verdicts", 1.0, -params.slash_absence / TOKEN)
+    said = "commits another's verdicts, which it cannot open"
+    yield Line("validator", "copier", said, 1.0, -params.slash_absence / TOKEN)
     fault = params.slash_false_accusation / TOKEN
     finder = params.finder_fee / 10_000 * params.slash_conviction / TOKEN
     yield Line(

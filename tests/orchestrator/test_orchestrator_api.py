@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -116,6 +117,18 @@ def test_the_sdk_store_works_with_it(world: World):
     with HttpStore(world.process.url, Account.create(), 31337, world.pool) as store:
         with pytest.raises(UploadRefused, match="no part in pool"):
             store.put(b"stranger")
+
+
+@pytest.mark.parametrize("ahead", [-3600, 90, 10**9])
+def test_a_wrong_clock_is_no_reason_to_lose_an_upload(
+    world: World, monkeypatch: pytest.MonkeyPatch, ahead: int
+):
+    wrong = SimpleNamespace(**vars(time))
+    wrong.time = lambda: time.time() + ahead
+    monkeypatch.setattr("pi_sdk.store.http.time", wrong)
+    with HttpStore(world.process.url, world.member.node, 31337, world.pool) as store:
+        for i in range(2):
+            assert store.has(store.put(b"late %d %d" % (ahead, i)))
 
 
 def test_refusals(world: World):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from network import BIN, network
 from pi_sdk.errors import PiError
 from pi_sdk.types import Outcome, RunSpec
 from pi_train.determinism import class_named, default_classes
@@ -101,3 +102,14 @@ def test_a_wrong_class_or_two_sources_are_usage_errors(tmp_path: Path):
         program = Path(sys.executable).parent / "pi-validator"
         done = subprocess.run([program, "calibrate", *argv], capture_output=True, text=True)
         assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_limits_of_a_pool_are_measured_from_its_chain_and_store(tmp_path: Path):
+    with network(tmp_path) as net:
+        pool, spec = net.pool(2)
+        argv = ["calibrate", "--pool", str(pool), "--rpc-url", net.chain.url, "--rounds", "1", "--json"]
+        done = subprocess.run([BIN / "pi-validator", *argv], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = Calibration.model_validate_json(done.stdout)
+    assert {p.worker for p in found.pairs} | found.lacking.keys() == {cls.id for cls in spec.classes}

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, TypeVar
@@ -26,6 +27,8 @@ T = TypeVar("T")
 MIN_RATE = 16 << 10
 """Bytes per second below which a peer is too slow."""
 MAX_MIRRORS = 4
+_CLOCK_TOLERANCE = 5.0
+"""Seconds that two clocks may be apart before a signature is worth another try."""
 _ANSWER = 64 << 10
 """Bytes of an answer that are looked at."""
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
@@ -76,6 +79,7 @@ class HttpStore:
         self._account, self._chain_id, self._pool_id = account, chain_id, pool_id
         self._tries, self._deadline = tries, deadline
         self._min_rate, self._patience = min_rate, patience
+        self._ahead = 0.0  # seconds of the server's clock before ours
         self._lines: list[_Line] = []
 
     def __repr__(self) -> str:
@@ -208,7 +212,7 @@ class HttpStore:
             raise UsageError(
                 "uploads need an account, a chain id and a pool id", "HttpStore(url, account, ...)"
             )
-        now = int(time.time())
+        now = int(time.time() + self._ahead)
         text = upload_message(self._chain_id, self._pool_id, kind, round, name, now)
         signature = self._account.sign_message(encode_defunct(text=text)).signature
         params = {"pool": self._pool_id, "kind": kind, "round": round}
@@ -234,7 +238,7 @@ class HttpStore:
         seconds = seconds or self._deadline + size / self._min_rate
         with self._request(method, url, headers, params, content, seconds=seconds) as (response, _):
             status = response.status_code
-            if status == 429 or status >= 500:
+            if status == 429 or status >= 500 or (status == 401 and self._set_clock(response)):
                 raise _Transient(f"{self.url} answers {status}")
             said = bytearray()
             for chunk in response.iter_raw():
@@ -247,6 +251,16 @@ class HttpStore:
                 status, f"{self.url} refused an upload ({status}): {text}", _PUT_HINTS.get(status, "")
             )
         return bytes(said)
+
+    def _set_clock(self, response: "httpx.Response") -> bool:
+        """Signs by the server's clock from now on; whether that is another one than before. Signatures name
+        the bytes and their place, so no time makes them good for anything else."""
+        try:
+            ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+        except (KeyError, ValueError, OverflowError, OSError):
+            return False
+        before, self._ahead = self._ahead, ahead
+        return abs(ahead - before) > _CLOCK_TOLERANCE
 
     def _address(self, method: str, key: str) -> str:
         """The URL of a request for a blob or its part hashes; a subclass may sign it."""
