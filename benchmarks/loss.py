@@ -12,7 +12,8 @@ steps and falls over the last half of its own; "warm" runs go on from 1,000 sync
 H rounds `steps` to whole rounds (1,995 for H = 15). A run that is finished is a row of results/loss.json and
 is not done again; one that was stopped goes on. Some ten core-hours for all of it, so:
 
-    PI_LOSS_MINUTES=30 python -m benchmarks loss      starts no run after so many minutes
+    PI_LOSS_MINUTES=30 python -m benchmarks loss           starts no run after so many minutes
+    PI_LOSS_GROUPS=sweep,warm python -m benchmarks loss    only runs of these groups
 """
 
 import json
@@ -28,6 +29,7 @@ from pathlib import Path
 from .common import RESULTS, publish, save
 
 MINUTES = float(os.environ.get("PI_LOSS_MINUTES", "0")) or float("inf")
+GROUPS = os.environ.get("PI_LOSS_GROUPS", "sweep,setting,ablation,start,warm,scratch").split(",")
 PLACE = Path("runs/loss")
 PARAMETERS = 828_544
 DECAY = 0.5
@@ -37,8 +39,8 @@ NOTE = "traffic: times less than synchronous fp32; gap: above synchronous AdamW 
 
 @dataclass(frozen=True)
 class Run:
-    """One row. `alpha` is the outer learning rate, None the method's; `k` only matters to the codecs that
-    choose; `variant` is what an ablation leaves out."""
+    """One row. `alpha` and `momentum` are the outer rule's, None the method's; `k` only matters to the codecs
+    that choose; `variant` is what an ablation leaves out."""
 
     group: str
     method: str
@@ -51,6 +53,7 @@ class Run:
     warm_steps: int = 0
     R: int = 4
     variant: str = ""
+    momentum: float | None = None
 
     @property
     def name(self) -> str:
@@ -69,14 +72,15 @@ class Run:
 
 # What the sweeps came to. The 500x setting is the best of those with H x codec ratio above 500.
 SYNC_LR = 4e-3
-DILOCO = {15: (4e-3, 0.7), 30: (4e-3, 0.7), 100: (4e-3, 0.7)}
+DILOCO = {15: (4e-3, 1.0, 0.0), 30: (4e-3, 1.0, 0.0), 100: (4e-3, 1.0, 0.0)}
+"""H -> lr, alpha, momentum."""
 SPARSE = {(4, 64): (4e-3, 1.5), (15, 256): (4e-3, 1.0), (30, 512): (4e-3, 1.0)}
 BEST_500 = (4, 64)
 
 
 def diloco(group: str, h: int, **more) -> Run:
-    lr, alpha = DILOCO[h]
-    return Run(group, "diloco", h, lr, alpha, **more)
+    lr, alpha, momentum = DILOCO[h]
+    return Run(group, "diloco", h, lr, alpha, momentum=momentum, **more)
 
 
 def sparse(group: str, h: int, k: int, **more) -> Run:
@@ -84,9 +88,14 @@ def sparse(group: str, h: int, k: int, **more) -> Run:
     return Run(group, "sparseloco", h, lr, alpha, k, **more)
 
 
+_OUTER = ((1.0, 0.0), (0.7, 0.5), (0.5, 0.8))
+"""Alpha and momentum beside the published 0.7 and 0.9, which 33 rounds are too few for."""
 SWEEP = [
     *(Run("sweep", "sync", 1, lr) for lr in (2e-3, 4e-3, 8e-3)),
-    *(Run("sweep", "diloco", h, lr, a) for h in (15, 30) for lr in (4e-3, 8e-3) for a in (0.5, 0.7, 0.9)),
+    *(Run("sweep", "diloco", 15, 4e-3, a) for a in (0.5, 0.7)),
+    Run("sweep", "diloco", 30, 4e-3, 0.7),
+    *(Run("sweep", "diloco", h, 4e-3, a, momentum=m) for h in (15, 30) for a, m in _OUTER),
+    *(Run("sweep", "diloco", h, 2e-3, 1.0, momentum=0.0) for h in (15, 30)),
     *(Run("sweep", "sparseloco", 4, 4e-3, a, 64) for a in (1.0, 1.5, 2.5)),
     *(Run("sweep", "sparseloco", 15, 4e-3, a, 256) for a in (0.7, 1.0, 1.5)),
     *(Run("sweep", "sparseloco", 30, 4e-3, a, 512) for a in (0.7, 1.0, 1.5)),
@@ -134,6 +143,8 @@ def play(run: Run) -> dict:
         words += ["--start", PLACE / warm_start(run).name]
     if run.alpha is not None:
         words += ["--outer-lr", run.alpha]
+    if run.momentum is not None:
+        words += ["--momentum", run.momentum]
     if run.k:
         words += ["--k", run.k]
     words += {"": [], "no feedback": ["--beta", 0], "reset moments": ["--reset-moments"]}[run.variant]
@@ -163,7 +174,7 @@ def main() -> None:
     began, known, saving = time.monotonic(), _known(), threading.Lock()
 
     def one(run: Run) -> None:
-        if run in known or time.monotonic() - began > 60 * MINUTES:
+        if run in known or run.group not in GROUPS or time.monotonic() - began > 60 * MINUTES:
             return
         row = play(run)
         with saving:
@@ -173,7 +184,7 @@ def main() -> None:
 
     def start(run: Run) -> None:
         one(run)
-        if run in known and not (PLACE / run.name).exists():
+        if "start" in GROUPS and run in known and not (PLACE / run.name).exists():
             play(run)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -182,7 +193,7 @@ def main() -> None:
         list(threads.map(one, FINAL))
     rows = rows_of(known)
     if rows:
-        columns = "group method R H k lr alpha variant seed steps traffic val_loss gap".split()
+        columns = "group method R H k lr alpha momentum variant seed steps traffic val_loss gap".split()
         publish(NAME, TITLE, rows, NOTE, [*columns[:-1], "gap %"])
 
 
@@ -193,7 +204,7 @@ def _known() -> dict[Run, dict]:
     return {Run(**{name: row[name] for name in Run.__dataclass_fields__}): row for row in rows}
 
 
-_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "variant")
+_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "variant")
 
 
 def rows_of(known: dict[Run, dict]) -> list[dict]:

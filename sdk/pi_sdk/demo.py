@@ -46,6 +46,8 @@ class Options:
     rounds: int
     cheat: str | None
     data: Path | None
+    model: str | None
+    lora: int | None
     seed: int
     codec: str
     out: Path
@@ -93,6 +95,13 @@ class Demo:
     help="Text, .jsonl, .parquet or .bin, a folder, a saved data set [default: Python's own library].",
 )
 @click.option(
+    "--model",
+    help="Folder, config.json or owner/name@revision of a transformers model [default: a GPT of 0.8M].",
+)
+@click.option(
+    "--lora", type=click.IntRange(1, 4096), metavar="RANK", help="Train adapters of a frozen --model."
+)
+@click.option(
     "--seed",
     type=click.IntRange(0, (1 << 53) - 1),
     default=0,
@@ -112,6 +121,8 @@ def demo(
     rounds: int,
     cheat: str,
     data: Path | None,
+    model: str | None,
+    lora: int | None,
     seed: int,
     codec: str,
     out: Path,
@@ -121,8 +132,10 @@ def demo(
     \b
     pi demo                                   4 workers, 12 rounds, the last worker skips half of its steps
     pi demo --cheat none --data my_texts/     honest workers, your own text
+    pi demo --model DIR --lora 8              adapters on a transformers model
     """
-    options = Options(workers, validators, rounds, None if cheat == "none" else cheat, data, seed, codec, out)
+    cheats = None if cheat == "none" else cheat
+    options = Options(workers, validators, rounds, cheats, data, model, lora, seed, codec, out)
     console = Console(stderr=True)
     anvil, example = _check(options)
     _clear(out)
@@ -301,8 +314,9 @@ def _create_pool(demo: Demo, example: Path, keys: dict[str, bytes]) -> tuple[int
         "--codec", options.codec, "--rounds", str(options.rounds), "--seed", str(options.seed),
         "--params", json.dumps({"min_slots": options.workers, "min_seats": options.validators, **_WINDOWS}),
     ]  # fmt: skip
-    if options.data is not None:
-        argv += ["--data", options.data]
+    for name, value in (("--data", options.data), ("--model", options.model), ("--lora", options.lora)):
+        if value is not None:
+            argv += [name, str(value)]
     if not options.plants:
         argv += ["--planted", "0"]
     process = demo.processes.start("create_pool", argv, {"PI_PRIVATE_KEY": "0x" + keys["creator"].hex()})

@@ -1,6 +1,10 @@
 """Other people's models in the inner loop: trained, replayed and averaged like our own, and nothing of a
 stranger's RunSpec is believed or executed."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -339,6 +343,36 @@ def test_a_model_that_cannot_be_brought_is_one_line(change: dict, words: str, we
     with pytest.raises(UsageError, match=words) as error:
         TinyRun(tmp_path / "run", **change)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_of_the_hub_is_taken_from_its_cache(weights: Path, tmp_path: Path):
+    commit, repository = "ab" * 20, tmp_path / "hub" / "models--acme--tiny"
+    shutil.copytree(weights, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "v1").write_text(commit)
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 2000)
+
+    def prepared(model: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "pi_train.prepare",
+            "--data",
+            tmp_path / "text.txt",
+            "--model",
+            model,
+        ]
+        where = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+        argv = [str(word) for word in [*command, "--out", tmp_path / "run"]]
+        return subprocess.run(argv, capture_output=True, text=True, env=os.environ | where)
+
+    here = prepared(weights)
+    assert here.returncode == 0, here.stderr
+    assert prepared("acme/tiny@v1").stdout == here.stdout
+    for unknown in ("acme/tiny@v2", "acme/huge", "acme/../tiny"):
+        done = prepared(unknown)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("error: ") and unknown in done.stderr
 
 
 def test_transformers_is_loaded_for_its_models_only(llama: TinyRun):

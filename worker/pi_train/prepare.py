@@ -8,6 +8,7 @@ every machine.
 """
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,6 +43,7 @@ from .shards import Store, write_shards
 
 _NESTEROV = OuterSpec(rule="nesterov", lr=45875, momentum=58982)
 """DiLoCo's outer rule, 0.7 and 0.9 in Q16, for dense codecs; SparseLoCo's `sgd` goes with sparse ones."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _FP32_LIMIT = 1e-3
 """Default error limit: a hundred times what a change of threads or instruction set does to fp32, and a 300th
 of what a wrong learning rate or half a batch does."""
@@ -73,13 +75,15 @@ def prepare(
     """Puts shards, first checkpoint and the RunSpec's canonical JSON into `store` and returns the RunSpec.
 
     `data`, `token_dtype` and `tokenizer` are those of `write_shards`; a model's folder brings its tokenizer
-    along. `model` is a `GptSpec`, "gpt", the path of a `transformers` model (`bring_hf`, with `lora`), or
-    `package.module:function` (`bring_factory`, with `arguments`). What is None takes the default of its type
-    (`outer`: the rule that fits the codec); classes default to `default_classes`, limits to 1e-3 for each
-    pair of classes. `theta` (int32[n], fixed point) are the first parameters instead of fresh ones. Raises
-    `UsageError` where data or model cannot be used.
+    along. `model` is a `GptSpec`, "gpt", the path of a `transformers` model or its `owner/name@revision` on
+    the Hugging Face hub (`bring_hf`, with `lora`), or `package.module:function` (`bring_factory`, with
+    `arguments`). What is None takes the default of its type (`outer`: the rule that fits the codec); classes
+    default to `default_classes`, limits to 1e-3 for each pair of classes. `theta` (int32[n], fixed point) are
+    the first parameters instead of fresh ones. Raises `UsageError` where data or model cannot be used.
     """
     inner, codec = inner or InnerSpec(), codec or CodecSpec()
+    if isinstance(model, str) and _HUB_ID.fullmatch(model) and not Path(model).exists():
+        model = str(_from_hub(model))
     outer = outer or (OuterSpec() if codec.name == "sparse-2bit" else _NESTEROV)
     classes = classes or default_classes()
     if tokenizer is None and isinstance(model, str) and (Path(model) / "tokenizer.json").exists():
@@ -130,6 +134,20 @@ def prepare(
         )
     store.put(document)
     return spec
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a model on the hub, out of its local cache or downloaded into it. Nobody else needs the
+    hub: the RunSpec names what it takes from there by its hash."""
+    repository, _, revision = name.partition("@")
+    wanted = ["*.json", "*.safetensors"]
+    try:
+        from huggingface_hub import snapshot_download  # comes with transformers
+
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+    except Exception as error:  # of the network, the hub and its client
+        said = f"there is no folder {name}, and the Hugging Face hub has no such model: {error}"
+        raise UsageError(said.splitlines()[0], "give a folder, or owner/name@revision") from error
 
 
 def _model(
@@ -240,7 +258,8 @@ _SOURCES = (
     click.option("--tokenizer", type=_PATH, help="A tokenizer.json [default: the model's own, else bytes]."),
     click.option(
         "--model",
-        help="gpt, folder or config.json of a transformers model, package.module:function [default: gpt].",
+        help="gpt, folder, config.json or owner/name@revision of a transformers model, "
+        "package.module:function [default: gpt].",
     ),
     click.option(
         "--model-args",
