@@ -1,4 +1,4 @@
-"""A real local chain for tests: anvil on a free port, with its state in a file so that it can be killed and
+"""A real local chain for tests: anvil on a free port, its state in a file where it is to be killed and
 restarted."""
 
 import ctypes
@@ -30,15 +30,16 @@ def _die_with_the_tests() -> None:
 
 
 class Anvil:
-    """One anvil process. `block_time=None` mines a block for every transaction, and on `mine`."""
+    """One anvil process. `block_time=None` mines a block for every transaction, and on `mine`. With `keep` it
+    writes its state every second, which costs more the longer it runs."""
 
-    def __init__(self, folder: Path, block_time: float | None = None, *arguments: str):
+    def __init__(self, folder: Path, block_time: float | None = None, *arguments: str, keep: bool = False):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._state = folder / "chain.json"
         self._log = folder / "anvil.log"
         pace = [] if block_time is None else ["--block-time", str(block_time)]
-        self._arguments = [*pace, *arguments]
+        state = ["--state", str(folder / "chain.json"), "--state-interval", "1"] if keep else []
+        self._arguments = [*pace, *state, *arguments]
         self._process: subprocess.Popen | None = None
         self.start()
 
@@ -46,8 +47,7 @@ class Anvil:
         """Starts, or starts again from the state that was last written."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [anvil_path(), "--port", str(self.port), "--state", self._state, "--state-interval", "1"]
-                + self._arguments,
+                [anvil_path(), "--port", str(self.port), *self._arguments],
                 stdout=log,
                 stderr=log,
                 preexec_fn=_die_with_the_tests,
@@ -88,8 +88,10 @@ class Anvil:
 
 
 @contextmanager
-def anvil(folder: Path, block_time: float | None = None, *arguments: str) -> Iterator[Anvil]:
-    chain = Anvil(folder, block_time, *arguments)
+def anvil(
+    folder: Path, block_time: float | None = None, *arguments: str, keep: bool = False
+) -> Iterator[Anvil]:
+    chain = Anvil(folder, block_time, *arguments, keep=keep)
     try:
         yield chain
     finally:

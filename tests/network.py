@@ -256,9 +256,9 @@ class TestNetwork:
 
 
 @contextmanager
-def network(folder: Path, *orchestrator: object) -> Iterator[TestNetwork]:
-    """`orchestrator`: further arguments of `pi-orchestrator serve`."""
-    with anvil(folder, 0.25) as chain:
+def network(folder: Path, *orchestrator: object, keep: bool = False) -> Iterator[TestNetwork]:
+    """`orchestrator`: further arguments of `pi-orchestrator serve`; `keep` as in `Anvil`."""
+    with anvil(folder, 0.25, keep=keep) as chain:
         net = TestNetwork(folder, chain)
         try:
             net.start_orchestrator(*orchestrator)

@@ -20,7 +20,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(tmp_path_factory.mktemp("stage"), segments=3, drawn=1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
     with anvil(tmp_path_factory.mktemp("chain")) as node:
         with Client("local", Account.from_key(dev_key(0)), rpc_url=node.url, poll=0.02) as client:

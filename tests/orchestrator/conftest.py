@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # scripted.py, process.py
 from process import Process  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
     with anvil(tmp_path_factory.mktemp("chain"), 0.1) as running:
         account = load_account(private_key=dev_key(0), chain_id=31337)

@@ -12,7 +12,7 @@ from pi_sdk import Client, dev_key
 POLL = 0.02
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
     """anvil with our contracts, deployed by its account 0 to where every program expects them."""
     with anvil(tmp_path_factory.mktemp("chain")) as node:

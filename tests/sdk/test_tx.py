@@ -149,7 +149,7 @@ def test_a_node_that_is_killed_and_restarted_is_waited_for(tmp_path: Path, monke
     """kill -9 loses at most what was not yet in the state file; a call that comes meanwhile waits, then
     works."""
     state = tmp_path / "chain.json"
-    with anvil(tmp_path, 0.25) as node, paying(node) as client:
+    with anvil(tmp_path, 0.25, keep=True) as node, paying(node) as client:
         ask, refused = client.rpc.provider.make_request, threading.Event()
 
         def make_request(*args: Any) -> Any:
@@ -176,7 +176,7 @@ def test_a_node_that_is_killed_and_restarted_is_waited_for(tmp_path: Path, monke
 
 def test_a_transaction_under_way_survives_a_restart(tmp_path: Path):
     """The pool of a killed node is gone; what was sent is sent again."""
-    with anvil(tmp_path, None, "--no-mining") as node, paying(node) as client:
+    with anvil(tmp_path, None, "--no-mining", keep=True) as node, paying(node) as client:
         with in_background(lambda: client.sender.send(Call(FRIEND, value=7))) as sent:
             first = until(lambda: in_pool(node, client, 0))
             node.kill()

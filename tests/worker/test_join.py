@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestNetwork]:
-    with network(tmp_path_factory.mktemp("net")) as it:
+    with network(tmp_path_factory.mktemp("net"), keep=True) as it:
         yield it
 
 
