@@ -243,6 +243,33 @@ def test_a_fast_worker_takes_the_slots_that_the_slowest_leaves_time_for(net: Tes
         worker.kill()
 
 
+def test_a_commitment_that_the_chain_forgets_is_made_again(net: TestNetwork):
+    """The chain goes back to before the commitments while their updates are being uploaded."""
+    pool_id, spec = net.pool(rounds=2)
+    workers = [net.worker(pool_id, i) for i in (80, 81)]
+    for worker in workers:
+        worker.wait_for("revealed", round=0)
+        worker.kill(signal.SIGSTOP)
+    wait_for("round 1", lambda: net.creator.pool(pool_id).next_round == 2)
+    before = net.chain.rpc("evm_snapshot")
+    for worker in workers:
+        worker.kill(signal.SIGCONT)
+        worker.wait_for("trained", round=1)
+    net.orchestrator.kill(signal.SIGSTOP)
+    for worker in workers:
+        worker.wait_for("committed", round=1)
+    time.sleep(2)  # until they wait for the store
+    assert net.chain.rpc("evm_revert", before)
+    net.orchestrator.kill(signal.SIGCONT)
+    for worker in workers:
+        worker.end(0)
+        assert [e["round"] for e in worker.events("committed")] == [0, 1, 1, 2]
+        assert not worker.events("missed")
+    price = net.creator.pool_params(pool_id).price_per_slot
+    for i in (80, 81):
+        assert net.creator.total_earned(net.key("operator", i).address) == spec.rounds * price
+
+
 def test_workers_outlive_a_node_and_an_orchestrator_that_are_killed(net: TestNetwork):
     pool_id, _ = net.pool(rounds=3)
     workers = [net.worker(pool_id, i) for i in (50, 51)]

@@ -302,6 +302,10 @@ class RoundWorker:
         except ContractError as error:
             member = self.chain.member(self.pool_id, self.node)
             if member is None or member.last_revealed != entry.round + 1:
+                record = self.chain.record(self.pool_id, entry.round, self.node)
+                if record.status == RecordStatus.NONE:  # the chain went back: `work` commits it again
+                    log.warning("round %d: the chain has forgotten the commitment", entry.round)
+                    return False
                 log.error("round %d: not revealed: %s", entry.round, error)
                 self._given_up.add(entry.round)
                 return False
