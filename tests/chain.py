@@ -38,7 +38,8 @@ class Anvil:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / "anvil.log"
         pace = [] if block_time is None else ["--block-time", str(block_time)]
-        state = ["--state", str(folder / "chain.json"), "--state-interval", "1"] if keep else []
+        self._state = folder / "chain.json" if keep else None
+        state = ["--state", str(self._state), "--state-interval", "1"] if keep else []
         self._arguments = [*pace, *state, *arguments]
         self._process: subprocess.Popen | None = None
         self.start()
@@ -63,10 +64,24 @@ class Anvil:
                 time.sleep(0.05)
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9. anvil writes its state in place: where that breaks off, the one before is put back."""
         assert self._process is not None
+        before = self._whole_state()
         self._process.kill()
         self._process.wait()
+        if self._state is not None and before is not None and self._whole_state(tries=1) is None:
+            self._state.write_bytes(before)
+
+    def _whole_state(self, tries: int = 100) -> bytes | None:
+        """What the state file holds, once it is whole; None where there is none."""
+        for _ in range(tries if self._state is not None and self._state.exists() else 0):
+            data = self._state.read_bytes()
+            try:
+                json.loads(data)
+                return data
+            except ValueError:
+                time.sleep(0.02)
+        return None
 
     def rpc(self, method: str, *params: Any) -> Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
