@@ -70,9 +70,9 @@ class Run:
         return Run(group, "sync", 1, SYNC_LR, None, 0, self.seed, self.steps, self.warm_steps, self.R)
 
 
-# What the sweeps came to. The 500x setting is the best of those with H x codec ratio above 500.
+# What the sweeps have come to so far. The 500x setting is the best of those with H x codec ratio above 500.
 SYNC_LR = 4e-3
-DILOCO = {15: (4e-3, 1.0, 0.0), 30: (4e-3, 1.0, 0.0), 100: (4e-3, 1.0, 0.0)}
+DILOCO = {15: (2e-3, 0.7, 0.7), 30: (2e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
 """H -> lr, alpha, momentum."""
 SPARSE = {(4, 64): (4e-3, 1.5), (15, 256): (4e-3, 1.0), (30, 512): (4e-3, 1.0)}
 BEST_500 = (4, 64)
