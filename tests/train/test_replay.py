@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pi_sdk.codec import ZERO, audit_segments
 from pi_sdk.errors import BlobTooLarge, SpecMismatch, UsageError
-from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, InnerSpec, Outcome, TraceSpec
+from pi_sdk.types import AuditSpec, DeterminismClass, ErrorLimit, InnerSpec, Outcome, Reveal, TraceSpec
 from pi_train import determinism
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.data import Batch
 from pi_train.determinism import admitted
+from pi_train.replay import audit_slot
 from pi_train.slot import SlotResult, SlotRun, loss_bits
 from pi_train.state import Border, PrivateState
-from train.tiny_run import NODE, SEED, MemoryStore, TinyRun, Work
+from train.tiny_run import NODE, SEED, VALIDATOR, MemoryStore, TinyRun, Work
+
+OTHER_MACHINES = Path(__file__).parents[1] / "vectors" / "slots"
+"""Made by tools/make_slot_vectors.py."""
 
 
 def test_an_honest_slot_is_accepted_bit_for_bit(run: TinyRun):
@@ -55,6 +60,32 @@ def test_a_joiner_and_a_wide_node_are_accepted(run: TinyRun):
     assert wide.result.tokens == 3 * run.honest.result.tokens
     report = wide.audit()
     assert report.outcome == Outcome.ACCEPT and report.bitwise
+
+
+@pytest.mark.parametrize("path", sorted(OTHER_MACHINES.glob("*.zip")), ids=lambda path: path.stem)
+def test_a_slot_that_another_cpu_trained_is_accepted(tmp_path: Path, path: Path):
+    """One class on CPUs of different makers need not give the same bits, but has to come near."""
+    run = TinyRun(tmp_path / "run")
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    fields = json.loads(files.pop("reveal.json"))
+    reveal = {k: bytes.fromhex(v) if isinstance(v, str) else v for k, v in fields.items()}
+    report = audit_slot(
+        run.spec,
+        run.corpus,
+        run.genesis,
+        node=NODE,
+        round_=0,
+        reveal=Reveal(**reveal),
+        seed=SEED,
+        update=files.pop("update"),
+        fetch=MemoryStore(files).fetch,
+        validator=VALIDATOR,
+        class_id=run.class_id,
+    )
+    print(f"{path.stem}, replayed here: off by {report.worst_error:.3g}, bitwise: {report.bitwise}")
+    assert (report.outcome, report.reasons) == (Outcome.ACCEPT, [])
+    assert report.worst_error is not None and report.worst_error < 2e-4 < report.limit
 
 
 def test_the_digest_is_bound_to_validator_outcome_and_replay(run: TinyRun):
