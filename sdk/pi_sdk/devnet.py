@@ -27,6 +27,7 @@ _CREATOR = 2
 _USERS = range(1, 10)
 """Dev accounts that get test tokens; 0 deploys, 1 is the orchestrator's, which stakes them behind its
 closes."""
+_COPY_SECONDS = 10
 
 
 def program(name: str) -> Path:
@@ -47,6 +48,35 @@ def start_anvil(processes: Processes, anvil: Path, port: int, state: Path) -> Pr
     )  # fmt: skip
     processes.wait_ready(process, lambda: accepts(port))
     return process
+
+
+def copy_state(state: Path) -> None:
+    """Keeps a copy of the chain's state. anvil writes it in place, every second: killed in the middle of that
+    it leaves half of it."""
+    data = state.read_bytes()
+    if _is_json(data):
+        temporary = state.with_suffix(".new")
+        temporary.write_bytes(data)
+        temporary.replace(state.with_suffix(".copy"))
+
+
+def mend_state(state: Path) -> None:
+    """Puts the copy in the place of a state that is not whole. `PiError` where there is none."""
+    if not state.exists() or _is_json(state.read_bytes()):
+        return
+    copy = state.with_suffix(".copy")
+    if not copy.exists():
+        raise PiError(f"{state} is damaged", f"remove {state.parent} to start a new chain")
+    copy.replace(state)
+    click.echo("the chain's state was damaged; going back to a copy of some seconds before", err=True)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+        return True
+    except ValueError:
+        return False
 
 
 def start_orchestrator(processes: Processes, *, rpc_url: str, port: int, key: bytes, home: Path) -> Process:
@@ -160,11 +190,12 @@ def _serve(home: Path, anvil: Path, rpc_port: int, port: int) -> None:
     from .networks import dev_key
 
     rpc_url, store_url = f"http://127.0.0.1:{rpc_port}", f"http://127.0.0.1:{port}"
-    pid_file = home / "devnet.json"
+    pid_file, chain = home / "devnet.json", home / "chain.json"
     pid_file.write_text(json.dumps({"pid": os.getpid(), "ready": False}))
     try:
         with interruptible(), Processes(home / "logs") as processes:
-            start_anvil(processes, anvil, rpc_port, home / "chain.json")
+            mend_state(chain)
+            start_anvil(processes, anvil, rpc_port, chain)
             deploy(rpc_url)
             orchestrator = start_orchestrator(
                 processes, rpc_url=rpc_url, port=port, key=dev_key(_ORCHESTRATOR), home=home / "orchestrator"
@@ -174,8 +205,12 @@ def _serve(home: Path, anvil: Path, rpc_port: int, port: int) -> None:
             pid_file.write_text(json.dumps({"pid": os.getpid(), "ready": True}))
             click.echo(_welcome(rpc_url, store_url, home))
             sys.stdout.flush()
+            copied = time.monotonic()
             while all(p.running() for p in processes.all):
                 time.sleep(0.5)
+                if time.monotonic() > copied + _COPY_SECONDS:
+                    copy_state(chain)
+                    copied = time.monotonic()
             raise next(p for p in processes.all if not p.running()).died()
     except KeyboardInterrupt:
         click.echo("devnet stopped; its chain goes on with the next: pi devnet up", err=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from peers import until
 from pi_sdk import Client
 from pi_sdk.networks import local_deployment
 from pi_sdk.processes import free_port
@@ -20,6 +21,12 @@ def ports() -> tuple[int, int]:
     return free_port(), free_port()
 
 
+def first_block(rpc: int) -> str:
+    """Hash of the chain's first block: no two chains have the same."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["0x1", False]}
+    return httpx.post(f"http://127.0.0.1:{rpc}", json=body).json()["result"]["hash"]
+
+
 def test_up_detached_then_down_then_up_goes_on_with_the_same_chain(pi, tmp_path: Path) -> None:
     home, (rpc, store) = tmp_path / "net", ports()
     options = ["--home", home, "--rpc-port", rpc, "--port", store]
@@ -29,7 +36,7 @@ def test_up_detached_then_down_then_up_goes_on_with_the_same_chain(pi, tmp_path:
     try:
         with Client("local", rpc_url=f"http://127.0.0.1:{rpc}") as client:
             assert client.deployed() and client.deployment == local_deployment()
-            block = client.block_number()
+        block = first_block(rpc)
         assert httpx.get(f"http://127.0.0.1:{store}/health").json()["chain_id"] == 31337
 
         again = pi("devnet", "up", *options)
@@ -43,7 +50,7 @@ def test_up_detached_then_down_then_up_goes_on_with_the_same_chain(pi, tmp_path:
     assert pi("devnet", "up", "--detach", *options).returncode == 0
     try:
         with Client("local", rpc_url=f"http://127.0.0.1:{rpc}") as client:
-            assert client.deployed() and client.block_number() >= block
+            assert client.deployed() and first_block(rpc) == block
     finally:
         assert pi("devnet", "down", "--home", home).returncode == 0
     assert pi("devnet", "down", "--home", home).returncode == 1
@@ -62,6 +69,31 @@ def test_ctrl_c_and_kill_leave_nothing_running(tmp_path: Path) -> None:
         assert devnet.returncode == (0 if number == signal.SIGINT else -signal.SIGKILL)
         _, alive = psutil.wait_procs(family, timeout=30)
         assert alive == []
+
+
+def test_a_chain_whose_state_was_half_written_goes_on_from_a_copy(pi, tmp_path: Path) -> None:
+    home, (rpc, store) = tmp_path / "net", ports()
+    state, copy = home / "chain.json", home / "chain.copy"
+    options = ["--detach", "--home", home, "--rpc-port", rpc, "--port", store]
+    assert pi("devnet", "up", *options).returncode == 0
+    try:
+        block = first_block(rpc)
+        until("a copy", copy.exists)
+    finally:
+        assert pi("devnet", "down", "--home", home).returncode == 0
+    os.truncate(state, state.stat().st_size // 2)
+
+    assert pi("devnet", "up", *options).returncode == 0
+    try:
+        assert first_block(rpc) == block
+    finally:
+        assert pi("devnet", "down", "--home", home).returncode == 0
+
+    os.truncate(state, 100)
+    copy.unlink(missing_ok=True)
+    up = pi("devnet", "up", *options[1:])
+    assert (up.returncode, up.stderr.count("\n")) == (1, 1)
+    assert up.stderr.startswith(f"error: {state} is damaged") and str(home) in up.stderr
 
 
 def test_a_taken_port_is_one_clear_line(pi, tmp_path: Path) -> None:
