@@ -22,11 +22,11 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .common import RESULTS, publish, save
+from .common import RESULTS, machine, publish, save
 
 MINUTES = float(os.environ.get("PI_LOSS_MINUTES", "0")) or float("inf")
 GROUPS = os.environ.get("PI_LOSS_GROUPS", "sweep,setting,ablation,start,warm,scratch").split(",")
@@ -39,8 +39,8 @@ NOTE = "traffic: times less than synchronous fp32; gap: above synchronous AdamW 
 
 @dataclass(frozen=True)
 class Run:
-    """One row. `alpha` and `momentum` are the outer rule's, None the method's; `k` only matters to the codecs
-    that choose; `variant` is what an ablation leaves out."""
+    """One row. `alpha` and `momentum` are the outer rule's, `beta` the error feedback's, None the method's;
+    `k` only matters to the codecs that choose; `variant` is what an ablation leaves out."""
 
     group: str
     method: str
@@ -54,6 +54,7 @@ class Run:
     R: int = 4
     variant: str = ""
     momentum: float | None = None
+    beta: float | None = None
 
     @property
     def name(self) -> str:
@@ -72,9 +73,9 @@ class Run:
 
 # What the sweeps have come to so far. The 500x setting is the best of those with H x codec ratio above 500.
 SYNC_LR = 4e-3
-DILOCO = {15: (2e-3, 0.7, 0.7), 30: (2e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
+DILOCO = {15: (3e-3, 0.7, 0.6), 30: (2e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
 """H -> lr, alpha, momentum."""
-SPARSE = {(4, 64): (4e-3, 1.5), (15, 256): (4e-3, 1.0), (30, 512): (4e-3, 1.0)}
+SPARSE = {(4, 64): (4e-3, 1.5), (15, 256): (2e-3, 1.5), (30, 512): (2e-3, 1.5)}
 BEST_500 = (4, 64)
 
 
@@ -90,20 +91,23 @@ def sparse(group: str, h: int, k: int, **more) -> Run:
 
 SWEEP = [
     *(Run("sweep", "sync", 1, lr) for lr in (2e-3, 4e-3, 8e-3)),
-    *(Run("sweep", "diloco", 15, lr, 0.7) for lr in (1e-3, 5e-4)),
-    *(Run("sweep", "diloco", 15, 2e-3, a, momentum=m) for a, m in ((1.0, 0.0), (0.7, 0.5))),
-    *(Run("sweep", "diloco", 15, lr, 0.7, momentum=m) for lr, m in ((1e-3, 0.8), (2e-3, 0.7))),
-    *(Run("sweep", "sparseloco", 4, 2e-3, a, 64) for a in (1.5, 2.5)),
-    *(Run("sweep", "diloco", 30, 2e-3, 0.7, momentum=m) for m in (0.5, 0.7)),
-    *(Run("sweep", "diloco", 15, 4e-3, a) for a in (0.5, 0.7)),
-    *(Run("sweep", "diloco", 15, 4e-3, a, momentum=m) for a, m in ((1.0, 0.0), (0.7, 0.5), (0.5, 0.8))),
+    *(Run("sweep", "diloco", 15, lr, 0.7) for lr in (5e-4, 1e-3, 4e-3)),
+    Run("sweep", "diloco", 15, 1e-3, 0.7, momentum=0.8),
+    *(Run("sweep", "diloco", 15, 2e-3, 0.7, momentum=m) for m in (0.5, 0.7, 0.8)),
+    *(Run("sweep", "diloco", 15, 2e-3, 1.0, momentum=m) for m in (0.0, 0.7)),
+    *(Run("sweep", "diloco", 15, 3e-3, a, momentum=m) for a, m in ((0.7, 0.6), (0.7, 0.7), (1.0, 0.4))),
+    Run("sweep", "diloco", 15, 4e-3, 0.5),
+    *(Run("sweep", "diloco", 15, 4e-3, a, momentum=m) for a, m in ((1.0, 0.0), (0.7, 0.6))),
+    *(Run("sweep", "diloco", 30, lr, 0.7, momentum=m) for lr, m in ((2e-3, 0.7), (3e-3, 0.6))),
     Run("sweep", "diloco", 30, 4e-3, 0.7),
+    Run("sweep", "sparseloco", 4, 2e-3, 1.5, 64),
+    Run("sweep", "sparseloco", 4, 2e-3, 1.5, 64, beta=0.99),
     Run("sweep", "sparseloco", 4, 4e-3, 1.5, 64),
-    *(Run("sweep", "sparseloco", 15, 2e-3, a, 256) for a in (1.0, 1.5, 2.5)),
-    *(Run("sweep", "sparseloco", 30, 2e-3, a, 512) for a in (1.0, 1.5, 2.5)),
-    *(Run("sweep", "int8", 125, 4e-3, a) for a in (0.5, 0.7)),
+    *(Run("sweep", "sparseloco", 15, 2e-3, a, 256) for a in (1.5, 2.5)),
+    *(Run("sweep", "sparseloco", 30, 2e-3, a, 512) for a in (1.5, 2.5)),
+    Run("sweep", "int8", 125, 2e-3, 0.7, momentum=0.5),
     *(Run("sweep", "demo", 1, 1.0, a) for a in (1e-3, 2e-3)),
-    *(Run("sweep", "streaming", 20, 4e-3, a) for a in (0.4, 0.7)),
+    *(Run("sweep", "streaming", 20, 2e-3, a, momentum=m) for a, m in ((0.4, 0.9), (0.7, 0.7))),
 ]
 SETTINGS = [
     *(Run("sweep", "sync", 1, SYNC_LR, R=r) for r in (2, 8)),
@@ -118,21 +122,24 @@ ABLATIONS = [
     *(sparse("ablation", h, k, variant="reset moments") for h, k in SPARSE),
     *(diloco("ablation", h, variant="reset moments") for h in (15, 30)),
 ]
-FINAL = [
-    run
-    for seed in range(3)
-    for group, warm in (("warm", 1000), ("scratch", 0))
-    for run in (
-        Run(group, "sync", 1, SYNC_LR, None, 0, seed, 2000, warm),
-        *(diloco(group, h, seed=seed, steps=2000, warm_steps=warm) for h in (15, 30)),
-        sparse(group, *BEST_500, seed=seed, steps=2000, warm_steps=warm),
-    )
-]
 
 
-def warm_start(run: Run) -> Run:
-    """The synchronous run that a warm one goes on from."""
-    return Run("start", "sync", 1, SYNC_LR, seed=run.seed, steps=run.warm_steps)
+def start_of(seed: int, steps: int = 1000) -> Run:
+    """The synchronous run that warm ones go on from."""
+    return Run("start", "sync", 1, SYNC_LR, seed=seed, steps=steps)
+
+
+def final(seed: int) -> list[Run]:
+    """The long runs of a seed, what others wait for first."""
+    return [start_of(seed)] + [
+        run
+        for group, warm in (("scratch", 0), ("warm", 1000))
+        for run in (
+            Run(group, "sync", 1, SYNC_LR, None, 0, seed, 2000, warm),
+            sparse(group, *BEST_500, seed=seed, steps=2000, warm_steps=warm),
+            *(diloco(group, h, seed=seed, steps=2000, warm_steps=warm) for h in (15, 30)),
+        )
+    ]
 
 
 def play(run: Run) -> dict:
@@ -142,14 +149,16 @@ def play(run: Run) -> dict:
     if run.method != "demo" and run.group != "start":
         words += ["--decay", DECAY]
     if run.warm_steps:
-        words += ["--start", PLACE / warm_start(run).name]
+        words += ["--start", PLACE / start_of(run.seed, run.warm_steps).name]
     if run.alpha is not None:
         words += ["--outer-lr", run.alpha]
     if run.momentum is not None:
         words += ["--momentum", run.momentum]
+    if run.beta is not None:
+        words += ["--beta", run.beta]
     if run.k:
         words += ["--k", run.k]
-    words += {"": [], "no feedback": ["--beta", 0], "reset moments": ["--reset-moments"]}[run.variant]
+    words += {"": [], "no feedback": [], "reset moments": ["--reset-moments"]}[run.variant]
     every = max(1, 100 // run.H) if run.group in ("warm", "scratch") else 0
     done = subprocess.run(
         [Path(sys.executable).parent / "pi", "sim", *map(str, words), "--evaluate", str(every), "--json"],
@@ -163,6 +172,7 @@ def play(run: Run) -> dict:
     if run.method == "sync":
         sent = dense  # what each worker's gradient would take, every step
     return asdict(run) | {
+        "cpu": machine()["cpu"],
         "params": PARAMETERS,
         "val_loss": answer["val_loss"],
         "curve": [[r * run.H, loss] for r, loss in answer["curve"]],
@@ -175,7 +185,9 @@ def play(run: Run) -> dict:
 def main() -> None:
     began, known, saving = time.monotonic(), _known(), threading.Lock()
 
-    def one(run: Run) -> None:
+    def one(run: Run, begun: Future | None = None) -> None:
+        if begun:
+            begun.result()
         if run in known or run.group not in GROUPS or time.monotonic() - began > 60 * MINUTES:
             return
         row = play(run)
@@ -190,9 +202,13 @@ def main() -> None:
             play(run)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(one, SWEEP + SETTINGS + ABLATIONS))
-        list(threads.map(start, dict.fromkeys(warm_start(run) for run in FINAL if run.warm_steps)))
-        list(threads.map(one, FINAL))
+        done = [threads.submit(one, run) for run in SWEEP + SETTINGS + ABLATIONS]
+        for seed in range(3):
+            first, *others = final(seed)
+            begun = threads.submit(start, first)
+            done += [begun, *(threads.submit(one, run, begun if run.warm_steps else None) for run in others)]
+    for future in done:
+        future.result()
     rows = rows_of(known)
     if rows:
         columns = "group method R H k lr alpha momentum variant seed steps traffic val_loss gap".split()
@@ -206,7 +222,7 @@ def _known() -> dict[Run, dict]:
     return {Run(**{name: row[name] for name in Run.__dataclass_fields__}): row for row in rows}
 
 
-_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "variant")
+_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "beta", "variant")
 
 
 def rows_of(known: dict[Run, dict]) -> list[dict]:

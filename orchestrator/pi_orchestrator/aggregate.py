@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from pi_sdk import (
     BlobNotFound,
@@ -39,6 +40,17 @@ _FETCH_SECONDS = 10.0  # for all files of a close together
 _LOCATIONS = 4  # announced base URLs that are tried per file
 
 
+class Missing(NamedTuple):
+    """A file that a pool's rounds need, of at most `most` bytes."""
+
+    what: str
+    name: str
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.name}"
+
+
 class Aggregator:
     """Checkpoints of all pools. The scheduler's one thread owns it; `evidence_limit` may be asked by any."""
 
@@ -60,7 +72,7 @@ class Aggregator:
                 raise MalformedArtifact(f"pool {pool.id}: {error.message}") from error
         return self._specs[pool.id]
 
-    def missing(self, pool: Pool) -> list[str]:
+    def missing(self, pool: Pool) -> list[Missing]:
         """What its creator still has to store before the first round can be trained; empty when all is there.
 
         Raises `MalformedArtifact` or `SpecMismatch` when what is stored does not fit what is on chain.
@@ -68,13 +80,15 @@ class Aggregator:
         try:
             spec = self.spec(pool)
         except BlobNotFound:
-            return [f"RunSpec {pool.run_spec_hash[2:]}"]
+            return [Missing("RunSpec", pool.run_spec_hash[2:], MAX_SPEC_BYTES)]
         if spec.genesis_root != pool.genesis_root[2:]:
             raise MalformedArtifact(f"the RunSpec of pool {pool.id} names another genesis root than the pool")
-        wanted = {spec.genesis_file: "genesis checkpoint"}
-        wanted |= {shard.sha256: "data shard" for shard in (*spec.data.train, *spec.data.validation)}
-        wanted |= {file.sha256: "model file" for file in spec.files}
-        lacking = [f"{what} {name}" for name, what in wanted.items() if not self._blobs.has(name)]
+        wanted = [Missing("genesis checkpoint", spec.genesis_file, checkpoint_bytes(*spec.checkpoint_shape))]
+        wanted += [
+            Missing("data shard", s.sha256, s.bytes) for s in (*spec.data.train, *spec.data.validation)
+        ]
+        wanted += [Missing("model file", file.sha256, file.bytes) for file in spec.files]
+        lacking = [file for file in wanted if not self._blobs.has(file.name)]
         if not lacking and not pool.rounds:
             PoolParams.model_construct(**pool.params).check(spec)
             self.checkpoint(pool, 0)

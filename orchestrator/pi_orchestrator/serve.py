@@ -47,10 +47,10 @@ def serve(
     with only_one(home), _listen(host, port) as listener, EventLog(home) as events:
         db = Database(home / "orchestrator.db")
         blobs = BlobStore(home / "blobs", db)
-        service = Service(client, db, blobs, events, limits.keep, falsify)
+        mirror = Mirror(blobs, bucket) if bucket else None
+        service = Service(client, db, blobs, events, limits.keep, falsify, mirror)
         jobs = Jobs(service, client.poll)
         app = create_app(service, blobs, client.chain_id, client.address, limits, bucket)
-        mirror = Mirror(blobs, bucket) if bucket else None
         jobs.start()
         if mirror:
             mirror.start()

@@ -18,6 +18,7 @@ from pi_sdk.types import TOKEN
 from .aggregate import Aggregator, Falsify
 from .blobs import BlobStore
 from .db import Database
+from .mirror import Mirror
 from .model import (
     Action,
     CaptureSeed,
@@ -63,11 +64,12 @@ class Service:
         events: EventLog,
         keep: int,
         falsify: Falsify | None = None,
+        mirror: Mirror | None = None,
     ):
         assert client.address is not None
         self._client, self._db, self._blobs, self._events, self._keep = client, db, blobs, events, keep
         self._watcher = Watcher(client, db, client.address)
-        self._aggregator = Aggregator(blobs, falsify)
+        self._aggregator, self._mirror = Aggregator(blobs, falsify), mirror
         self._said: dict[Action, str] = {}
         self.state: State = replay(db.facts())
         self.head = Head(self._watcher.block, "", 0)
@@ -229,9 +231,8 @@ class Service:
         match action:
             case OpenRound(pool_id):
                 pool = self.state.pools[pool_id]
-                if missing := self._aggregator.missing(pool):
-                    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                    return "not in the store yet: " + ", ".join(missing[:3]) + more, _RETRY
+                if missing := self._missing(pool):
+                    return missing, _RETRY
                 self._ensure_bond(pool)
                 client.open_round(pool_id, train_window(pool))
             case SealReveals(pool_id):
@@ -240,6 +241,8 @@ class Service:
                 client.capture_seed(pool_id, number)
             case CloseRound(pool_id, number):
                 pool = self.state.pools[pool_id]
+                if missing := self._missing(pool):
+                    return missing, _RETRY
                 root, file, excluded = self._aggregator.close(pool, pool.rounds[number])
                 if "0x" + root.hex() in pool.rounds[number].disproved:
                     raise PiError(
@@ -258,6 +261,14 @@ class Service:
                 client.resolve_case(case_id)
         self._said.pop(action, None)
         return None
+
+    def _missing(self, pool: Pool) -> str:
+        """Which of a pool's files are not here, in words; the bucket is asked for them."""
+        missing = self._aggregator.missing(pool)
+        if missing and self._mirror:
+            self._mirror.want(pool, missing)
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        return f"not in the store yet: {', '.join(map(str, missing[:3]))}{more}" if missing else ""
 
     # --- the close bond ---------------------------------------------------------------------------
 

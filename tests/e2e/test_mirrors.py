@@ -1,6 +1,7 @@
 """A run whose artifacts are in a bucket too: an orchestrator with a damaged file, a mirror that lies, an
 audit from the bucket alone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,26 @@ def test_a_run_over_a_bucket_and_a_lying_mirror(tmp_path: Path, monkeypatch: pyt
             until("the copies", lambda: all(store.has(name) for name in closes))
             net.orchestrator.kill()
             assert [*RunAudit(net.creator, pool_id, store).run()] == []
+
+
+@pytest.mark.slow
+def test_an_orchestrator_that_lost_its_disk_goes_on_from_the_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not a secret")
+    with bucket() as s3, network(tmp_path, "--s3", s3) as net:
+        pool_id, _ = net.pool(3, min_slots=WORKERS)
+        workers = [net.worker(pool_id, i) for i in range(WORKERS)]
+        for worker in workers:
+            worker.wait_for("closed", round=0)
+        net.orchestrator.kill()
+        shutil.rmtree(tmp_path / "orchestrator")
+        net.start_orchestrator("--s3", s3)
+        for worker in workers:
+            worker.end(0)
+        assert "is back from the bucket" in net.orchestrator.tail()
+        events = net.creator.events(pool_id=pool_id)
+        names = [e.name for e in events]
+        assert names.count("RoundClosed") == 3 and not {"Missed", "Excluded"} & set(names)
+        assert all(e["agrees"] for worker in workers for e in worker.events("closed"))

@@ -353,10 +353,10 @@ def test_missing_files_and_evidence_limit_follow_the_run_spec(tmp_path: Path):
     params = pool_params(dev_account(2).address, 2).model_dump()
     pool = Pool(1, "0xC", "0x" + run_spec_hash(spec).hex(), "0x" + spec.genesis_root, params)
     aggregator = Aggregator(blobs)
-    assert aggregator.missing(pool) == [f"RunSpec {run_spec_hash(spec).hex()}"]
+    assert [str(file) for file in aggregator.missing(pool)] == [f"RunSpec {run_spec_hash(spec).hex()}"]
     assert aggregator.evidence_limit(1) is None
     blobs.put(canonical_json(spec), 1, "0xC")
-    assert f"genesis checkpoint {spec.genesis_file}" in aggregator.missing(pool)
+    assert f"genesis checkpoint {spec.genesis_file}" in map(str, aggregator.missing(pool))
     assert aggregator.evidence_limit(1) == 12 * N + (1 << 20)
     for data in Creator.files:
         blobs.put(data, 1, "0xC")
