@@ -4,6 +4,7 @@ The baseline is synchronous AdamW on the batches of all workers as one. Every ru
 steps and falls over the last half of its own; "warm" runs go on from 1,000 synchronous steps. Groups:
 
     sweep     500 steps: learning rates and alphas of each method, in the open; the best ones stand below
+    tune      500 steps after 1,000 synchronous ones: the same for warm runs
     setting   500 steps: other numbers of workers, H, k and methods
     ablation  500 steps: error feedback, carried moments
     warm      1,000 steps after 1,000 synchronous ones, three seeds
@@ -29,7 +30,7 @@ from pathlib import Path
 from .common import RESULTS, machine, publish, save
 
 MINUTES = float(os.environ.get("PI_LOSS_MINUTES", "0")) or float("inf")
-GROUPS = os.environ.get("PI_LOSS_GROUPS", "sweep,setting,ablation,start,warm,scratch").split(",")
+GROUPS = os.environ.get("PI_LOSS_GROUPS", "sweep,tune,setting,ablation,start,warm,scratch").split(",")
 PLACE = Path("runs/loss")
 PARAMETERS = 828_544
 DECAY = 0.5
@@ -67,7 +68,7 @@ class Run:
     @property
     def baseline(self) -> "Run":
         """The synchronous run of the same seed and tokens."""
-        group = self.group if self.group in ("warm", "scratch") else "sweep"
+        group = self.group if self.group in ("tune", "warm", "scratch") else "sweep"
         return Run(group, "sync", 1, SYNC_LR, None, 0, self.seed, self.steps, self.warm_steps, self.R)
 
 
@@ -77,6 +78,8 @@ DILOCO = {15: (3e-3, 0.7, 0.6), 30: (2e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
 """H -> lr, alpha, momentum."""
 SPARSE = {(4, 64): (4e-3, 1.5), (15, 256): (2e-3, 1.5), (30, 512): (2e-3, 1.5)}
 BEST_500 = (4, 64)
+SPARSE_WARM = 1.0
+"""Alpha from a warm start."""
 
 
 def diloco(group: str, h: int, **more) -> Run:
@@ -86,6 +89,8 @@ def diloco(group: str, h: int, **more) -> Run:
 
 def sparse(group: str, h: int, k: int, **more) -> Run:
     lr, alpha = SPARSE.get((h, k), SPARSE[BEST_500])
+    if more.get("warm_steps"):
+        alpha = SPARSE_WARM
     return Run(group, "sparseloco", h, lr, alpha, k, **more)
 
 
@@ -109,6 +114,21 @@ SWEEP = [
     *(Run("sweep", "demo", 1, 1.0, a) for a in (1e-3, 2e-3)),
     *(Run("sweep", "streaming", 20, 2e-3, a, momentum=m) for a, m in ((0.4, 0.9), (0.7, 0.7))),
 ]
+TUNING = [
+    Run("tune", method, h, lr, alpha, k, steps=1500, warm_steps=1000, momentum=momentum)
+    for method, h, lr, alpha, momentum, k in (
+        ("sync", 1, 4e-3, None, None, 0),
+        ("sparseloco", 4, 4e-3, 1.5, None, 64),
+        ("sparseloco", 4, 4e-3, 1.0, None, 64),
+        ("diloco", 15, 2e-3, 0.7, 0.6, 0),
+        ("diloco", 15, 3e-3, 0.7, 0.6, 0),
+        ("diloco", 15, 4e-3, 0.7, 0.6, 0),
+        ("diloco", 15, 4e-3, 1.0, 0.0, 0),
+        ("diloco", 15, 3e-3, 0.7, 0.4, 0),
+        ("diloco", 30, 2e-3, 0.7, 0.7, 0),
+        ("diloco", 30, 3e-3, 0.7, 0.4, 0),
+    )
+]
 SETTINGS = [
     *(Run("sweep", "sync", 1, SYNC_LR, R=r) for r in (2, 8)),
     *(diloco("setting", 30, R=r) for r in (2, 8)),
@@ -118,8 +138,8 @@ SETTINGS = [
     sparse("setting", 100, 256),
 ]
 ABLATIONS = [
-    *(sparse("ablation", h, k, variant="no feedback") for h, k in SPARSE),
-    *(sparse("ablation", h, k, variant="reset moments") for h, k in SPARSE),
+    *(sparse("ablation", h, k, variant="no feedback", beta=0.0) for h, k in ((4, 64), (30, 512))),
+    sparse("ablation", 4, 64, variant="reset moments"),
     *(diloco("ablation", h, variant="reset moments") for h in (15, 30)),
 ]
 
@@ -202,12 +222,16 @@ def main() -> None:
             play(run)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        done = [threads.submit(one, run) for run in SWEEP + SETTINGS + ABLATIONS]
-        for seed in range(3):
-            first, *others = final(seed)
-            begun = threads.submit(start, first)
-            done += [begun, *(threads.submit(one, run, begun if run.warm_steps else None) for run in others)]
-    for future in done:
+        starts: dict[Run, Future] = {}
+        done = []
+        others = [*SWEEP, *TUNING, *SETTINGS, *ABLATIONS]
+        for run in dict.fromkeys([start_of(0), *others, *final(0), *final(1), *final(2)]):
+            if run.group == "start":
+                starts[run] = threads.submit(start, run)
+            else:
+                begun = starts[start_of(run.seed, run.warm_steps)] if run.warm_steps else None
+                done.append(threads.submit(one, run, begun))
+    for future in (*starts.values(), *done):
         future.result()
     rows = rows_of(known)
     if rows:
