@@ -72,7 +72,9 @@ class Run:
         return Run(group, "sync", 1, SYNC_LR[self.R], None, 0, self.seed, self.steps, self.warm_steps, self.R)
 
 
-# What the sweeps have come to so far. The 500x setting is the best of those with H x codec ratio above 500.
+# What the sweeps have come to. The 500x setting is the best of those with H x codec ratio above 500. Batches
+# follow from the checkpoint's hash, so roundings alone change all of them: one setting on CPUs of two makers
+# ended 2.5 % (DiLoCo) and 4.2 % (synchronous) apart after 500 steps. What is nearer is not told apart.
 SYNC_LR = {2: 2e-3, 4: 4e-3, 8: 4e-3}
 """By R."""
 DILOCO = {15: (3e-3, 0.7, 0.6), 30: (2e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
@@ -81,8 +83,6 @@ SPARSE = {4: (4e-3, 1.5), 15: (2e-3, 1.5), 30: (2e-3, 1.5), 100: (2e-3, 1.5)}
 """H -> lr, alpha."""
 BEST_500 = (4, 64)
 """H, k."""
-SPARSE_WARM = 1.0
-"""Alpha from a warm start."""
 
 
 def diloco(group: str, h: int, **more) -> Run:
@@ -92,8 +92,6 @@ def diloco(group: str, h: int, **more) -> Run:
 
 def sparse(group: str, h: int, k: int, **more) -> Run:
     lr, alpha = SPARSE[h]
-    if more.get("warm_steps"):
-        alpha = SPARSE_WARM
     return Run(group, "sparseloco", h, lr, alpha, k, **more)
 
 
@@ -113,6 +111,7 @@ SWEEP = [
     Run("sweep", "sparseloco", 4, 4e-3, 1.5, 64),
     *(Run("sweep", "sparseloco", 15, 2e-3, a, 256) for a in (1.5, 2.5)),
     *(Run("sweep", "sparseloco", 30, 2e-3, a, 512) for a in (1.5, 2.5)),
+    *(Run("sweep", "sparseloco", h, 4e-3, 1.5, k) for h, k in ((15, 64), (15, 1024), (100, 256))),
     Run("sweep", "int8", 125, 2e-3, 0.7, momentum=0.5),
     *(Run("sweep", "demo", 1, 1.0, a) for a in (1e-3, 2e-3)),
     *(Run("sweep", "streaming", 20, 2e-3, a, momentum=m) for a, m in ((0.4, 0.9), (0.7, 0.7))),
@@ -131,7 +130,7 @@ TUNING = [
         ("diloco", 30, 2e-3, 0.7, 0.7, 0),
         ("diloco", 30, 3e-3, 0.7, 0.4, 0),
     )
-]
+] + [Run("warm", "sparseloco", 4, 4e-3, 1.0, 64, steps=2000, warm_steps=1000)]
 SETTINGS = [
     *(Run("sweep", "sync", 1, lr, R=r) for r, lr in ((2, 2e-3), (2, 4e-3), (8, 4e-3))),
     *(diloco("setting", 30, R=r) for r in (2, 8)),
@@ -228,7 +227,7 @@ def main() -> None:
         starts: dict[Run, Future] = {}
         done = []
         others = [*SWEEP, *TUNING, *SETTINGS, *ABLATIONS]
-        for run in dict.fromkeys([start_of(0), *final(0), *others, *final(1), *final(2)]):
+        for run in dict.fromkeys([start_of(0), *others, *final(0), *final(1), *final(2)]):
             if run.group == "start":
                 starts[run] = threads.submit(start, run)
             else:
