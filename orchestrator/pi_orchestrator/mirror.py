@@ -35,7 +35,8 @@ class Mirror(threading.Thread):
 
     def want(self, pool: Pool, files: Sequence[Missing]) -> None:
         """Has what is missing here taken back, where the bucket has it. Any thread may ask, and again."""
-        self._wanted |= {file.name: (pool, file) for file in files}
+        # a new one: the thread may be going through the old one
+        self._wanted = self._wanted | {file.name: (pool, file) for file in files}
 
     def run(self) -> None:
         while not self._halt.wait(_POLL):

@@ -53,8 +53,7 @@ def start_anvil(processes: Processes, anvil: Path, port: int, state: Path) -> Pr
 def copy_state(state: Path) -> None:
     """Keeps a copy of the chain's state. anvil writes it in place, every second: killed in the middle of that
     it leaves half of it."""
-    data = state.read_bytes()
-    if _is_json(data):
+    if state.exists() and _is_json(data := state.read_bytes()):
         temporary = state.with_suffix(".new")
         temporary.write_bytes(data)
         temporary.replace(state.with_suffix(".copy"))

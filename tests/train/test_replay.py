@@ -85,7 +85,6 @@ def test_a_slot_that_another_cpu_trained_is_accepted(tmp_path: Path, path: Path)
     )
     print(f"{path.stem}, replayed here: off by {report.worst_error:.3g}, bitwise: {report.bitwise}")
     assert (report.outcome, report.reasons) == (Outcome.ACCEPT, [])
-    assert report.worst_error is not None and report.worst_error < 2e-4 < report.limit
 
 
 def test_the_digest_is_bound_to_validator_outcome_and_replay(run: TinyRun):
