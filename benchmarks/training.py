@@ -24,8 +24,8 @@ def _utilisation(rows: list[dict]) -> list[dict]:
     return [
         {
             "method": f"{row['method']}, {row['mode']}",
-            "up_mbit": 110,
-            "down_mbit": 500,
+            "up_mbit": row["up Mbit/s"],
+            "down_mbit": row["down Mbit/s"],
             "params": round(row["params M"] * 1e6),
             "R": row["R"],
             "train_seconds": row["train s"],

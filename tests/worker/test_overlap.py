@@ -23,8 +23,8 @@ def test_rounds_overlap_replay_and_survive_a_kill(tmp_path: Path):
         assert all(worker.events("closed")[-1]["agrees"] for worker in workers)
 
         done = [(e["event"], e.get("round")) for e in workers[1].events()]
-        for round_ in range(1, spec.rounds):  # under way before the round before it was revealed
-            assert done.index(("training", round_)) < done.index(("revealed", round_ - 1))
+        for round_ in range(1, spec.rounds):  # under way before the round before it was even committed
+            assert done.index(("training", round_)) < done.index(("committed", round_ - 1))
             assert done.count(("training", round_)) == 1
         audits = validator.events("audit")
         assert len(audits) == 2 * spec.rounds

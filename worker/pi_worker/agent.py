@@ -85,6 +85,8 @@ class Agent:
         self.plants = plants or {}
         self.events = EventLog(home)
         self.stop = threading.Event()
+        self.wake = threading.Event()
+        """Ends a pause."""
         self._ended_by = ""
         self._fuelled = 0
         self._slashes_said = 0
@@ -145,6 +147,7 @@ class Agent:
             pool_id=self.pool_id,
             node=self.node.address,
             stop=self.stop,
+            wake=self.wake,
             following=self.following,
             auto=AutoWidth(params.max_train_window, params.max_width) if self.auto_width else None,
             has_bucket=bool(announced),
@@ -206,6 +209,7 @@ class Agent:
                 signal.signal(each, lambda *_: os._exit(1))  # nothing on disk is ever half written
             log.warning("%s: leaving the pool; once more ends at once", signal.Signals(number).name)
             self.stop.set()
+            self.wake.set()
 
         before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -235,13 +239,8 @@ class Agent:
                     said = str(error)
                     log.warning("%s; trying again", said)
                 backoff = min(backoff * 2, MAX_BACKOFF)
-            self._pause(backoff)
-
-    def _pause(self, seconds: float) -> None:
-        if self.stop.is_set():
-            time.sleep(seconds)
-        else:
-            self.stop.wait(seconds)
+            self.wake.wait(backoff)
+            self.wake.clear()
 
     def tick(self) -> str | None:
         """Does the next thing. A line when there is nothing left to do."""

@@ -69,6 +69,8 @@ class Journal:
 
     def __init__(self, root: Path):
         self.root = root
+        self._whole: dict[int, Entry] = {}
+        """Entries whose files `load` has read: they may be as large as the model."""
 
     def folder(self, round_: int) -> Path:
         return self.root / f"round-{round_}"
@@ -121,11 +123,12 @@ class Journal:
         `prune`.)
         """
         entry = self._entry(round_)
-        if entry is None or entry.confirms_only:
+        if entry is None or entry.confirms_only or entry == self._whole.get(round_):
             return entry
-        if self._read(round_, "update", entry.update) is None:
+        if any(self._read(round_, name, getattr(entry, name)) is None for name in ("update", "trace")):
             return None
-        return entry if self._read(round_, "trace", entry.trace) is not None else None
+        self._whole[round_] = entry
+        return entry
 
     def update(self, entry: Entry) -> bytes:
         return (self.folder(entry.round) / "update.bin").read_bytes()

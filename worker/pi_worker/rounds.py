@@ -66,6 +66,8 @@ class RoundWorker:
     pool_id: int
     node: str
     stop: threading.Event
+    wake: threading.Event
+    """Set when a slot that was trained ahead is ready."""
     following: Following
     auto: AutoWidth | None = None
     """Told how long the rounds take."""
@@ -109,7 +111,8 @@ class RoundWorker:
                 )
             self._given_up.add(round_)
             return False
-        self._train_ahead(entry)
+        if not entry.confirms_only:
+            self._train_ahead(round_ + 1, entry.width, bytes.fromhex(entry.state))
         if pool.phase == Phase.COMMIT:
             return True
         return round_ not in self._given_up and self._reveal(entry)
@@ -131,33 +134,27 @@ class RoundWorker:
         if entry is not None and (entry.start_root, entry.width) == (root.hex(), member.width):
             if entry.state_in in (ZERO.hex(), member.state_out.hex()):
                 return entry
-        state = self.journal.state(member.state_out)
-        if round_ in self.following.log.rolled_back:
-            state = None  # it comes from what was given up
-        elif state is None and member.state_out != ZERO:
+        delayed = self.spec.outer.delay > 0 and round_ > 0
+        data_root = self.following.log.start_of(round_ - 1) if delayed else root
+        gone_back = round_ in self.following.log.rolled_back  # then the state comes from what was given up
+        state_root = ZERO if gone_back else member.state_out
+        if self._ahead is not None and not self._ahead.fits(round_, member.width, state_root, data_root):
+            self._drop_ahead()
+        if self._ahead is not None:
+            if not self._ahead.done:
+                return None
+            ahead, self._ahead = self._ahead, None
+            return self._kept(round_, root, member.width, ahead.result)
+        state = self.journal.state(state_root)
+        if state is None and state_root != ZERO:
             log.warning(
                 "the private state of the last reveal is not in %s: starting from zeros", self.journal.root
             )
-        delayed = self.spec.outer.delay > 0 and round_ > 0
-        data_root = self.following.log.start_of(round_ - 1) if delayed else root
-        if self._ahead is not None:
-            if self._ahead.fits(round_, member.width, state, data_root):
-                if not self._ahead.done:
-                    return None
-                ahead, self._ahead = self._ahead, None
-                return self._keep(round_, root, member.width, ahead.result())
-            self._drop_ahead()
-        opened_at = self.chain.now()
+        self._opened = (round_, self.chain.now())
         job = self._job(round_, checkpoint, member.width, state, data_root)
+        job = replace(job, progress=self._watchdog(round_))
         self.events.write("training", round=round_)
-        try:
-            result = self.trainer(replace(job, progress=self._watchdog(round_)))
-        except Abandoned as why:
-            log.warning("round %d: training abandoned: %s", round_, why)
-            self._given_up.add(round_)
-            return None
-        self._opened, self._trained_in = (round_, opened_at), result.seconds
-        return self._keep(round_, root, member.width, result)
+        return self._kept(round_, root, member.width, lambda: self.trainer(job))
 
     def _job(
         self, round_: int, checkpoint: Checkpoint, width: int, state: bytes | None, data_root: bytes
@@ -178,20 +175,19 @@ class RoundWorker:
             peers=lambda: self.following.peers(round_ - 1),
         )
 
-    def _train_ahead(self, entry: Entry) -> None:
-        """Starts on the round after the one that was just committed, in a thread. Of C_{r+1} it needs nothing
-        that C_r does not have: what comes back and what leaves next are other fragments than the one that the
-        round moves."""
-        round_ = entry.round + 1
-        if not self.spec.outer.delay or entry.confirms_only or round_ >= self.spec.rounds:
+    def _train_ahead(self, round_: int, width: int, state_root: bytes, state: bytes | None = None) -> None:
+        """Starts on the round after the one that was just trained, in a thread, from the private state with
+        this hash. Of C_{r+1} it needs nothing that C_r does not have: what comes back and what leaves next
+        are other fragments than the one that the round moves."""
+        if not self.spec.outer.delay or round_ >= self.spec.rounds:
             return
         if self._ahead is not None or self.stop.is_set() or self.journal.load(round_) is not None:
             return
-        state = self.journal.state(bytes.fromhex(entry.state))
-        checkpoint, root = self.following.start(entry.round)
-        job = self._job(round_, checkpoint, entry.width, state, root)
+        checkpoint, root = self.following.start(round_ - 1)
+        state = self.journal.state(state_root) if state is None else state
+        job = self._job(round_, checkpoint, width, state, root)
         self.events.write("training", round=round_)
-        self._ahead = TrainingAhead(self.trainer, replace(job, peers=list), self.stop)
+        self._ahead = TrainingAhead(self.trainer, replace(job, peers=list), state_root, self.stop, self.wake)
 
     def _drop_ahead(self) -> None:
         assert self._ahead is not None
@@ -199,8 +195,18 @@ class RoundWorker:
         self._ahead.drop()
         self._ahead = None
 
-    def _keep(self, round_: int, root: bytes, width: int, result: "SlotResult") -> Entry:
-        """Makes a trained slot durable; its entry."""
+    def _kept(
+        self, round_: int, root: bytes, width: int, trained: Callable[[], "SlotResult"]
+    ) -> Entry | None:
+        """Makes a trained slot durable; its entry, or None where training was broken off."""
+        try:
+            result = trained()
+        except Abandoned as why:
+            log.warning("round %d: training abandoned: %s", round_, why)
+            self._given_up.add(round_)
+            return None
+        self._train_ahead(round_ + 1, width, result.state_out, result.state)
+        self._trained_in = result.seconds
         self.trained_seconds += result.seconds
         opened = Reveal(
             salt=os.urandom(32),

@@ -92,8 +92,18 @@ def train(job: SlotJob) -> "SlotResult":
 class TrainingAhead:
     """A slot that is trained in a thread while the round before it is still going on."""
 
-    def __init__(self, trainer: Trainer, job: SlotJob, stop: threading.Event):
+    def __init__(
+        self,
+        trainer: Trainer,
+        job: SlotJob,
+        state_root: bytes,
+        stop: threading.Event,
+        wake: threading.Event,
+    ):
+        """`state_root` is the hash of the job's private state; `stop` breaks it off, `wake` is set when it
+        has ended."""
         self.job = job
+        self._state_root = state_root
         self._dropped = threading.Event()
         self._future: Future = Future()
 
@@ -106,14 +116,16 @@ class TrainingAhead:
                 self._future.set_result(trainer(replace(job, progress=progress)))
             except BaseException as error:
                 self._future.set_exception(error)
+            wake.set()
 
         self._thread = threading.Thread(target=run, daemon=True, name=f"round-{job.round}")
         self._thread.start()
 
-    def fits(self, round_: int, width: int, state: bytes | None, data_root: bytes) -> bool:
+    def fits(self, round_: int, width: int, state_root: bytes, data_root: bytes) -> bool:
         """Whether this is what the round asks of the node."""
         job = self.job
-        return (job.round, job.width, job.state, job.data_root) == (round_, width, state, data_root)
+        found = (job.round, job.width, self._state_root, job.data_root)
+        return found == (round_, width, state_root, data_root)
 
     @property
     def done(self) -> bool:
