@@ -16,8 +16,8 @@ help: ## this list
 demo: setup ## the main job: a whole paid run on this machine (make demo ARGS="--cheat copy --seed 3")
 	$(BIN)/pi demo $(ARGS)
 
-test: setup lint ## every test: Python, contracts, real processes on a real chain
-	$(BIN)/pytest $(ARGS)
+test: setup lint ## every test: Python, contracts, real processes on a real chain (make test ARGS="-n 0 -s tests/sdk")
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## ruff, pyright, forge fmt
 	$(BIN)/ruff check .
