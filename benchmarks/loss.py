@@ -56,10 +56,15 @@ class Run:
     variant: str = ""
     momentum: float | None = None
     beta: float | None = None
+    decay: float = DECAY
+    """Share of the run's steps, its last ones, over which the learning rate falls."""
 
     @property
     def name(self) -> str:
-        return "-".join(str(v).replace("/", "_") for v in asdict(self).values())
+        values = asdict(self)
+        if values.pop("decay") != DECAY:
+            values["decay"] = f"decay {self.decay}"
+        return "-".join(str(v).replace("/", "_") for v in values.values())
 
     @property
     def rounds(self) -> int:
@@ -130,7 +135,19 @@ TUNING = [
         ("diloco", 30, 2e-3, 0.7, 0.7, 0),
         ("diloco", 30, 3e-3, 0.7, 0.4, 0),
     )
-] + [Run("warm", "sparseloco", 4, 4e-3, 1.0, 64, steps=2000, warm_steps=1000)]
+] + [
+    Run("warm", "sparseloco", 4, 4e-3, 1.0, 64, steps=2000, warm_steps=1000),
+    *(
+        replace(run, group="warm", seed=seed, steps=2000, warm_steps=1000, decay=0.25)
+        for seed in (0, 1)
+        for run in (
+            diloco("warm", 15),
+            diloco("warm", 30),
+            Run("warm", "sync", 1, SYNC_LR[4]),
+            sparse("warm", *BEST_500),
+        )
+    ),
+]
 SETTINGS = [
     *(Run("sweep", "sync", 1, lr, R=r) for r, lr in ((2, 2e-3), (2, 4e-3), (8, 4e-3))),
     *(diloco("setting", 30, R=r) for r in (2, 8)),
@@ -169,7 +186,7 @@ def play(run: Run) -> dict:
     words = ["--method", run.method, "--workers", run.R, "--steps", run.H, "--rounds", run.rounds]
     words += ["--lr", run.lr, "--seed", run.seed, "--out", PLACE / run.name]
     if run.method != "demo" and run.group != "start":
-        words += ["--decay", DECAY]
+        words += ["--decay", run.decay]
     if run.warm_steps:
         words += ["--start", PLACE / start_of(run.seed, run.warm_steps).name]
     if run.alpha is not None:
@@ -237,7 +254,7 @@ def main() -> None:
         future.result()
     rows = rows_of(known)
     if rows:
-        columns = "group method R H k lr alpha momentum variant seed steps traffic val_loss gap".split()
+        columns = "group method R H k lr alpha momentum decay variant seed steps traffic val_loss gap".split()
         publish(NAME, TITLE, rows, NOTE, [*columns[:-1], "gap %"])
 
 
@@ -245,10 +262,11 @@ def _known() -> dict[Run, dict]:
     """The rows of earlier calls."""
     results = RESULTS / f"{NAME}.json"
     rows = json.loads(results.read_text())["rows"] if results.exists() else []
+    rows = [{"decay": DECAY, **row} for row in rows]  # older ones do not say it
     return {Run(**{name: row[name] for name in Run.__dataclass_fields__}): row for row in rows}
 
 
-_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "beta", "variant")
+_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "beta", "variant", "decay")
 
 
 def rows_of(known: dict[Run, dict]) -> list[dict]:

@@ -3,18 +3,22 @@
 python -m benchmarks training
 """
 
+import json
 from collections import defaultdict
+from statistics import mean
 
 from pi_sdk.types import CodecSpec, OuterSpec
 from pi_train.codecs import max_update_bytes
 
 from .assembly import COLOURS, assemble, chart
+from .common import RESULTS
 
 PARAMETERS = 828_544
 
 
 def main() -> None:
-    assemble("training", "The training engine, measured", _SECTIONS, _plots, {"bytes": _bytes()})
+    also = {"loss over seeds": _over_seeds(), "bytes": _bytes()}
+    assemble("training", "The training engine, measured", _SECTIONS, _plots, also)
 
 
 # --- sections -----------------------------------------------------------------------------------------------
@@ -47,6 +51,29 @@ _SECTIONS = {
 }
 
 
+def _over_seeds() -> list[dict]:
+    """The long runs of each method and setting together: mean loss, and mean, least and largest gap to
+    synchronous AdamW of the same seed."""
+    path = RESULTS / "loss.json"
+    found = defaultdict(list)
+    for row in json.loads(path.read_text())["rows"] if path.exists() else []:
+        if row["group"] in ("scratch", "warm"):
+            found[tuple(row[name] for name in ("group", "method", "H", "k", "lr", "alpha"))].append(row)
+    out = []
+    for (group, method, h, k, lr, alpha), rows in found.items():
+        gaps = [row["gap %"] for row in rows]
+        out.append(
+            {"group": group, "method": method, "H": h, "k": k, "lr": lr, "alpha": alpha}
+            | {
+                "traffic": rows[0]["traffic"],
+                "seeds": len(rows),
+                "val_loss": mean(r["val_loss"] for r in rows),
+            }
+            | {"gap %": mean(gaps), "least gap %": min(gaps), "largest gap %": max(gaps)}
+        )
+    return out
+
+
 def _bytes() -> list[dict]:
     """Sizes of update files of the demo's model; they follow from the codec alone."""
     dense = 4 * PARAMETERS
@@ -70,26 +97,30 @@ def _plots(out: dict) -> list[str]:
 
 def _label(row: dict) -> str:
     k = f", k = {row['k']}" if row["k"] else ""
-    return "synchronous AdamW" if row["method"] == "sync" else f"{row['method']}, H = {row['H']}{k}"
+    return f"{row['method']}, H = {row['H']}{k}, alpha = {row['alpha']}"
 
 
 def _curves(rows: list[dict]) -> str:
-    """The gap to the baseline as a curve over steps, of the first seed's long runs."""
+    """The gap to the baseline of the same seed as a curve over steps, the mean of all seeds."""
     sections = []
     for group in ("scratch", "warm"):
-        mine = [row for row in rows if row["group"] == group and row["seed"] == 0 and row["curve"]]
-        base = next((dict(map(tuple, row["curve"])) for row in mine if row["method"] == "sync"), None)
-        if base is None or len(mine) < 2:
-            continue
-        lines = []
-        for colour, row in zip(COLOURS, (r for r in mine if r["method"] != "sync"), strict=False):
-            points = [
-                (s, 100 * (loss / base[min(base, key=lambda b: abs(b - s))] - 1)) for s, loss in row["curve"]
-            ]
-            lines.append((_label(row), colour, points))
-        sections.append(
-            chart(f"Gap to synchronous AdamW, {group}", "Per cent of held-out loss, by inner step.", lines)
-        )
+        mine = [row for row in rows if row["group"] == group and row["curve"]]
+        bases = {row["seed"]: dict(map(tuple, row["curve"])) for row in mine if row["method"] == "sync"}
+        gaps: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for row in mine:
+            base = bases.get(row["seed"])
+            if base is None or row["method"] == "sync":
+                continue
+            for step, loss in row["curve"]:
+                nearest = base[min(base, key=lambda b: abs(b - step))]
+                gaps[_label(row)][step].append(100 * (loss / nearest - 1))
+        lines = [
+            (label, colour, [(step, mean(each)) for step, each in sorted(points.items())])
+            for colour, (label, points) in zip(COLOURS, gaps.items(), strict=False)
+        ]
+        if lines:
+            note = "Per cent of held-out loss, by inner step; the mean of all seeds."
+            sections.append(chart(f"Gap to synchronous AdamW, {group}", note, lines))
     return "".join(sections)
 
 
