@@ -12,6 +12,7 @@ from pi_train.codecs import max_update_bytes
 
 from .assembly import COLOURS, assemble, chart
 from .common import RESULTS
+from .loss import LONG_DECAY
 
 PARAMETERS = 828_544
 
@@ -55,22 +56,18 @@ def _over_seeds() -> list[dict]:
     """The long runs of each method and setting together: mean loss, and mean, least and largest gap to
     synchronous AdamW of the same seed."""
     path = RESULTS / "loss.json"
+    names = ("group", "method", "H", "k", "lr", "alpha", "decay")
     found = defaultdict(list)
     for row in json.loads(path.read_text())["rows"] if path.exists() else []:
-        if row["group"] in ("scratch", "warm"):
-            found[tuple(row[name] for name in ("group", "method", "H", "k", "lr", "alpha"))].append(row)
+        if row["group"] in ("scratch", "warm") and row["gap %"] is not None:
+            found[tuple(row[name] for name in names)].append(row)
     out = []
-    for (group, method, h, k, lr, alpha), rows in found.items():
+    for values, rows in found.items():
         gaps = [row["gap %"] for row in rows]
-        out.append(
-            {"group": group, "method": method, "H": h, "k": k, "lr": lr, "alpha": alpha}
-            | {
-                "traffic": rows[0]["traffic"],
-                "seeds": len(rows),
-                "val_loss": mean(r["val_loss"] for r in rows),
-            }
-            | {"gap %": mean(gaps), "least gap %": min(gaps), "largest gap %": max(gaps)}
-        )
+        settings = dict(zip(names, values, strict=True)) | {"traffic": rows[0]["traffic"], "seeds": len(rows)}
+        loss = {"val_loss": mean(row["val_loss"] for row in rows)}
+        spread = {"gap %": mean(gaps), "least gap %": min(gaps), "largest gap %": max(gaps)}
+        out.append(settings | loss | spread)
     return out
 
 
@@ -104,7 +101,7 @@ def _curves(rows: list[dict]) -> str:
     """The gap to the baseline of the same seed as a curve over steps, the mean of all seeds."""
     sections = []
     for group in ("scratch", "warm"):
-        mine = [row for row in rows if row["group"] == group and row["curve"]]
+        mine = [r for r in rows if r["group"] == group and r["curve"] and r["decay"] == LONG_DECAY]
         bases = {row["seed"]: dict(map(tuple, row["curve"])) for row in mine if row["method"] == "sync"}
         gaps: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in mine:
