@@ -3,6 +3,7 @@ and the commit that it was measured on. What has not been measured is missing.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from html import escape
 from importlib.resources import files
@@ -33,7 +34,7 @@ def assemble(
     out |= also or {}
     out["measured"] = {section: result["machine"] for section, result in found.items() if result is not None}
     (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")
-    shown = (*sections, *(also or {}))
+    shown = (*(also or {}), *sections)
     (RESULTS / f"{name}.html").write_text(_page(title, out, shown, plots(out)))
     for section in sections:
         print(f"{section:>12}: {_told(out.get(section))}")
@@ -89,20 +90,31 @@ def _number(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def chart(title: str, note: str, lines: list[tuple[str, str, list]]) -> str:
+def chart(title: str, note: str, lines: list[tuple[str, str, list]], log: bool = False) -> str:
+    """`lines`: name, colour, points. `log`: powers of ten on the x axis."""
+    if log:
+        lines = [(name, colour, [(math.log10(x), y) for x, y in points]) for name, colour, points in lines]
     xs = [x for *_, points in lines for x, _ in points]
     ys = [y for *_, points in lines for _, y in points]
     if not xs:
         return ""
     pad = 0.08 * (max(ys) - min(ys) + 1e-3)
-    every = (max(xs) - min(xs)) / 8 or 1
     chart = line_chart(
         lines,
         x=(min(xs), max(xs)),
         y=(min(ys) - pad, max(ys) + pad),
-        x_ticks=[(min(xs) + i * every, f"{min(xs) + i * every:.0f}") for i in range(9)],
+        x_ticks=[(x, f"{10**x if log else x:g}") for x in _ticks(min(xs), max(xs), log)],
         dots=True,
         label=title,
     )
     keys = legend((name, colour) for name, colour, _ in lines)
     return f'<section><h2>{escape(title)}</h2><p class="note">{escape(note)}</p>{keys}{chart}</section>'
+
+
+def _ticks(low: float, high: float, log: bool) -> list[float]:
+    """Round numbers from `low` to `high`, ten of them at most."""
+    least = (high - low) / 10 or 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    step = 1.0 if log else next(power * m for m in (1, 2, 5, 10) if power * m >= least)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]

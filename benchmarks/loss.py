@@ -259,9 +259,11 @@ def main() -> None:
 def _known() -> dict[Run, dict]:
     """The rows of earlier calls."""
     results = RESULTS / f"{NAME}.json"
-    rows = json.loads(results.read_text())["rows"] if results.exists() else []
-    rows = [{"decay": DECAY, **row} for row in rows]  # older ones do not say it
-    return {Run(**{name: row[name] for name in Run.__dataclass_fields__}): row for row in rows}
+    known = {}
+    for row in json.loads(results.read_text())["rows"] if results.exists() else []:
+        run = Run(**{name: row[name] for name in Run.__dataclass_fields__ if name in row})
+        known[run] = asdict(run) | row
+    return known
 
 
 _ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "beta", "variant", "decay")

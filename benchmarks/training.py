@@ -132,4 +132,5 @@ def _frontier(rows: list[dict]) -> str:
         (method, colour, sorted((traffic, loss) for traffic, loss in points.items()))
         for colour, (method, points) in zip(COLOURS, best.items(), strict=False)
     ]
-    return chart("Loss against traffic", "Held-out loss after 500 steps, by times less traffic.", lines)
+    note = "Held-out loss after 500 steps, by times less traffic than synchronous fp32."
+    return chart("Loss against traffic", note, lines, log=True)
