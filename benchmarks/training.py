@@ -101,7 +101,7 @@ def _curves(rows: list[dict]) -> str:
     """The gap to the baseline of the same seed as a curve over steps, the mean of all seeds."""
     sections = []
     for group in ("scratch", "warm"):
-        mine = [r for r in rows if r["group"] == group and r["curve"] and r["decay"] == LONG_DECAY]
+        mine = [r for r in rows if r["group"] == group and r["curve"] and r["decay"] == LONG_DECAY[group]]
         bases = {row["seed"]: dict(map(tuple, row["curve"])) for row in mine if row["method"] == "sync"}
         gaps: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in mine:
