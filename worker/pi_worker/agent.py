@@ -208,8 +208,7 @@ class Agent:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: os._exit(1))  # nothing on disk is ever half written
             log.warning("%s: leaving the pool; once more ends at once", signal.Signals(number).name)
-            self.stop.set()
-            self.wake.set()
+            self.stop.set()  # not `wake`: this thread may hold its lock
 
         before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
