@@ -169,6 +169,7 @@ def test_evaluation(run: TinyRun):
     loss = validation_loss(run.spec, run.genesis, run.corpus)
     assert loss == pytest.approx(math.log(256), abs=0.2)
     assert validation_loss(run.spec, run.genesis, run.corpus) == loss
+    assert validation_loss(run.spec, run.genesis, run.corpus, 100) == pytest.approx(loss, abs=0.05)
     text = generate(run.spec, run.checkpoint, b"def ", 50, seed=1)
     assert len(text) == 50 and generate(run.spec, run.checkpoint, b"def ", 50, seed=1) == text
     assert len(generate(run.spec, run.checkpoint, b"", 3, seed=1)) == 3

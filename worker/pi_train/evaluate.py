@@ -26,6 +26,9 @@ from .tokens import end_of_text, load_tokenizer
 if TYPE_CHECKING:  # unigram_entropy needs no torch
     from .model import Files, FlatModel
 
+_PASS = 64
+"""Windows in one forward pass of `validation_loss`: bounds its memory."""
+
 
 def unigram_entropy(validation: np.ndarray) -> float:
     """Entropy in nats of the frequencies of token ids [n]: the loss of the best model without context."""
@@ -47,15 +50,20 @@ def load_model(spec: RunSpec, checkpoint: Checkpoint, files: "Files | None" = No
 
 
 def validation_loss(spec: RunSpec, checkpoint: Checkpoint, corpus: Corpus, windows: int = 64) -> float:
-    """Mean loss in nats per token over `windows` windows spread evenly over the validation text."""
+    """Mean loss in nats per token over `windows` windows spread evenly over the validation text, `_PASS` of
+    them at a time."""
     import torch
 
     model = load_model(spec, checkpoint, corpus.files)
     last = len(corpus.validation) - spec.inner.sequence - 1
     ids = np.linspace(0, last, windows).astype(np.int64)
+    total = 0.0
     with torch.no_grad():
-        tokens = windows_at(corpus.validation, ids.tolist(), spec.inner.sequence)
-        return model.loss(torch.from_numpy(tokens.astype(np.int64)))[0].item()
+        for at in range(0, windows, _PASS):
+            part = ids[at : at + _PASS].tolist()
+            tokens = windows_at(corpus.validation, part, spec.inner.sequence)
+            total += model.loss(torch.from_numpy(tokens.astype(np.int64)))[0].item() * len(part)
+    return total / windows
 
 
 def sequence_loss(

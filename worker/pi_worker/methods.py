@@ -23,6 +23,10 @@ class Method:
     """Decay of the error feedback."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3
+    beta2: float = 0.95
+    """Decay of AdamW's second moment."""
+    warmup: int = 20
+    """Inner steps of the whole run in which the learning rate rises."""
     weight_decay: float = 0.1
     fragments: int = 1
     """One of so many parts of the parameters is exchanged per round."""

@@ -108,9 +108,10 @@ class Simulation:
         known.write_text(rules)
         return simulation
 
-    def play(self, evaluate: bool = False) -> dict[str, Any]:
+    def play(self, windows: int = 0) -> dict[str, Any]:
         """Plays one round and records it: the root of the checkpoint that it led to, mean training loss in
-        nats per token and held-out loss (None if not asked for), update sizes in bytes, nodes, seconds."""
+        nats per token and held-out loss over so many windows (None for 0), update sizes in bytes, nodes,
+        seconds."""
         from pi_train.evaluate import validation_loss
         from pi_train.slot import train_slot
 
@@ -148,7 +149,7 @@ class Simulation:
             "round": self.round,
             "root": self.checkpoint.root().hex(),
             "train_loss": sum(losses) / len(losses) if losses else None,
-            "val_loss": validation_loss(spec, self.checkpoint, self.corpus) if evaluate else None,
+            "val_loss": validation_loss(spec, self.checkpoint, self.corpus, windows) if windows else None,
             "update_bytes": sizes,
             "nodes": took_part,
             "skipped": was_skipped(before, self.checkpoint),
@@ -221,6 +222,16 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.option("--compile", is_flag=True, help="Through torch.compile.")
 @click.option("--lr", type=float, help="Of the inner optimiser. [default: 2e-3, or the method's]")
 @click.option(
+    "--beta2",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Decay of AdamW's second moment: small batches want more. [default: 0.95, or the method's]",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(0),
+    help="Inner steps of the whole run in which the learning rate rises. [default: 20, or the method's]",
+)
+@click.option(
     "--decay",
     type=click.FloatRange(0, 1),
     default=0.0,
@@ -267,6 +278,13 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.option("--lost", type=click.FloatRange(0, 1), default=0.0, help="Probability of losing one's state.")
 @click.option("--late", type=click.IntRange(0), default=0, help="Workers that join half-way.")
 @click.option("--evaluate", type=click.IntRange(0), default=1, show_default=True, help="Every n rounds.")
+@click.option(
+    "--windows",
+    type=click.IntRange(1, 1 << 20),
+    default=64,
+    show_default=True,
+    help="Windows of held-out text in an evaluation: a loss over few of them is not exact.",
+)
 @source_options
 @click.option(
     "--sequence", type=click.IntRange(32, 1 << 20), default=64, show_default=True, help="Tokens of each."
@@ -275,7 +293,16 @@ def nodes_of(seed: int, workers: int) -> list[str]:
 @click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sim"), show_default=True)
 @json_option
-def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, late: int, **rules: Any) -> None:
+def sim(
+    out: Path,
+    as_json: bool,
+    evaluate: int,
+    windows: int,
+    absent: float,
+    lost: float,
+    late: int,
+    **rules: Any,
+) -> None:
     """Train with R simulated workers in this process, without a chain.
 
     \b
@@ -310,7 +337,8 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
         click.echo(f"going on after round {run.round}", err=True)
     while run.round < spec.rounds:
         number = run.round + 1
-        record = run.play(bool(evaluate) and (number % evaluate == 0 or number == spec.rounds))
+        wanted = evaluate and (number % evaluate == 0 or number == spec.rounds)
+        record = run.play(windows if wanted else 0)
         held_out = f"held-out {record['val_loss']:.4f}  " if record["val_loss"] is not None else ""
         trained = "nobody trained" if record["train_loss"] is None else f"train {record['train_loss']:.4f}"
         click.echo(
@@ -323,7 +351,7 @@ def sim(out: Path, as_json: bool, evaluate: int, absent: float, lost: float, lat
     answer = {
         "rounds": run.round,
         "root": run.checkpoint.root().hex(),
-        "val_loss": validation_loss(spec, run.checkpoint, corpus),
+        "val_loss": validation_loss(spec, run.checkpoint, corpus, windows),
         "bytes_per_worker_round": sum(sizes) / len(sizes) if sizes else None,
         "dense_bytes": 4 * spec.model.parameters,
         "curve": [[r["round"] + 1, r["val_loss"]] for r in run.records if r["val_loss"] is not None],
@@ -393,6 +421,8 @@ def _rules(
                 micro_batch=micro_batch,
                 sequence=sequence,
                 lr=rules.lr,
+                beta2=rules.beta2,
+                warmup=rules.warmup,
                 weight_decay=rules.weight_decay,
                 decay=round(decay * rounds * rules.steps),
                 carry_moments=not reset_moments,
