@@ -161,8 +161,8 @@ def hivemind(folder: Path, rounds: int) -> Run:
 
 @contextmanager
 def chain(folder: Path, rounds: int) -> Iterator[tuple[RunSpec, list[Member]]]:
-    """`pi-worker join` with a local chain, an orchestrator and a validator; windows as `pi demo` has them.
-    Batches are drawn as the protocol wants it, from each round's root."""
+    """`pi-worker join` with a local chain, an orchestrator and a validator; windows as `pi demo` has them,
+    but for the shortest. Batches are drawn as the protocol wants it, from each round's root."""
     sys.path.insert(0, str(ROOT / "tests"))  # the small network of the tests
     from network import network
     from pi_worker.journal import Journal
@@ -173,7 +173,7 @@ def chain(folder: Path, rounds: int) -> Iterator[tuple[RunSpec, list[Member]]]:
             recipe={"data": None, "model": None, "audit": AuditSpec(), **recipe(SPARSE)},
             min_slots=WORKERS,
             min_seats=VALIDATORS,
-            min_train_window=30,
+            min_train_window=5,
             max_train_window=120,
             reveal_window=15,
         )
@@ -350,11 +350,11 @@ NOTE = (
     f" many fetched) are in it as if they were the workers'. val_loss: nats per token after {ROUNDS}"
     " rounds. recover_seconds: the round of the kill beyond an undisturbed one; lost_seconds: the"
     f" {ROUNDS_WITH_A_KILL - KILLED_IN} rounds from then on beyond undisturbed ones. Where ours is behind:"
-    " it waits for whoever is gone until the deadline (three times the usual round, with the chain at"
-    " least 30 s), in two rounds, since it hears of an absence only by what does not arrive; torchft's"
-    " lighthouse waits once for 5 s without a heartbeat, hivemind's matchmaking for 5 s in every round."
-    " And it hashes borders, state and parameters, so that others can check the work; with the chain every"
-    " step of the exchange waits for blocks (0.25 s) and for the agents' looks at the chain (0.25 s)"
+    " it waits for whoever is gone until the deadline (half as long again as the usual round), in two"
+    " rounds, since it hears of an absence only by what does not arrive; torchft's lighthouse waits once"
+    " for 5 s without a heartbeat, hivemind's matchmaking for 5 s in every round. And it hashes borders,"
+    " state and parameters, so that others can check the work; with the chain every step of the exchange"
+    " waits for blocks (0.25 s) and for the agents' looks at the chain (0.25 s)"
 )
 
 

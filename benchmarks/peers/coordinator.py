@@ -1,6 +1,6 @@
 """The least that the engine needs of an orchestrator: takes update files, closes a round when all have come
-or at its deadline, and says who is in it. The deadline is the orchestrator's rule, median + 8 MAD of recent
-rounds, the deviation at least a quarter of the median; who misses two rounds is waited for no longer.
+or at its deadline, and says who is in it. The deadline is the orchestrator's rule; who misses two rounds is
+waited for no longer.
 
     python coordinator.py PORT BYTES WORKERS        BYTES: size of an update file
 """
@@ -8,16 +8,14 @@ rounds, the deviation at least a quarter of the median; who misses two rounds is
 import asyncio
 import sys
 import time
-from statistics import median
 
 import uvicorn
+from pi_orchestrator.state import RECENT_ROUNDS, usual_window
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from training import node
-
-RECENT, MADS = 8, 8
 
 
 class Coordinator:
@@ -26,8 +24,8 @@ class Coordinator:
         self.rounds: list[dict[str, bytes]] = []
         """Update files by node."""
         self.closed = asyncio.Condition()
-        self.took: list[float] = []
-        """Seconds from a round's opening to each update."""
+        self.took: dict[str, list[float]] = {name: [] for name in nodes}
+        """Seconds from each round's opening to the node's update, or to the round's end."""
         self._open()
 
     def _open(self) -> None:
@@ -36,13 +34,15 @@ class Coordinator:
 
     def _window(self) -> float:
         """Seconds that the round stays open at most."""
-        took = self.took[-RECENT * len(self.missed) :]
-        middle = median(took)
-        return middle + MADS * max(median(abs(t - middle) for t in took), middle / 4)
+        return usual_window(
+            [took[-RECENT_ROUNDS:] for name, took in self.took.items() if self.missed[name] < 2]
+        )
 
     async def _close(self) -> None:
         for name, missed in self.missed.items():
             self.missed[name] = 0 if name in self.rounds[-1] else missed + 1
+            if self.missed[name]:
+                self.took[name].append(time.monotonic() - self.opened)
         self._open()
         self.timer = asyncio.create_task(self._close_after(self._window(), len(self.rounds) - 1))
         async with self.closed:
@@ -65,7 +65,7 @@ class Coordinator:
         if number != len(self.rounds) - 1 or name not in self.missed:
             return Response("not this round", 409)
         self.rounds[number][name] = data
-        self.took.append(time.monotonic() - self.opened)
+        self.took[name].append(time.monotonic() - self.opened)
         if all(n in self.rounds[number] for n, missed in self.missed.items() if missed < 2):
             await self._close()
         return Response()

@@ -234,7 +234,8 @@ class Service:
                 if missing := self._missing(pool):
                     return missing, _RETRY
                 self._ensure_bond(pool)
-                client.open_round(pool_id, train_window(pool))
+                ahead = self._aggregator.spec(pool).outer.delay > 0
+                client.open_round(pool_id, train_window(pool, ahead))
             case SealReveals(pool_id):
                 client.seal_reveals(pool_id)
             case CaptureSeed(pool_id, number):

@@ -1,6 +1,6 @@
 """The orchestrator's state machine: `step(state, event) -> (state, actions)`, pure: no I/O, no clock."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 from statistics import median
@@ -301,31 +301,49 @@ def _absent(pool: Pool, round_: Round) -> Iterator[str]:
 
 # --- deadlines ------------------------------------------------------------------------------------
 
-_RECENT_ROUNDS = 8
+RECENT_ROUNDS = 8
 _MADS = 8
+_OWN_LEAST, _ALL_LEAST = 1 / 16, 1 / 4
+"""Of a median: what a deviation counts as at least."""
 
 
-def train_window(pool: Pool) -> int:
-    """Seconds for the commit phase of the next round: the median of how long nodes took for the recent ones
-    + k·MAD, inside the pool's bounds.
+def usual_window(times: Collection[Sequence[float]]) -> float:
+    """Seconds in which every node is ready whose round is like its recent ones. `times` has the seconds that
+    each node took for those, at least one each.
 
-    The deviation counts as a quarter of the median at least, so that three times the usual is never late.
-    Who was not in time counts with all the time that it had. A node that has never committed may still have
-    to load everything: then the window is the longest.
+    Every node has its own median + k·MAD, so half as long again as its own usual is in time, whoever is
+    fast or slow; but nobody has more than the median + k·MAD of all of them, three times that median or so.
+    """
+    everyone = [seconds for each in times for seconds in each]
+    return min(max(_unusual(each, _OWN_LEAST) for each in times), _unusual(everyone, _ALL_LEAST))
+
+
+def _unusual(times: Sequence[float], least: float) -> float:
+    middle = median(times)
+    return middle + _MADS * max(median(abs(t - middle) for t in times), least * middle)
+
+
+def train_window(pool: Pool, ahead: bool = False) -> int:
+    """Seconds for the commit phase of the next round: `usual_window` of the recent ones, inside the pool's
+    bounds.
+
+    Who was not in time counts with all the time that it had. A node that has not committed lately may still
+    have to load everything: then the window is the longest. Where nodes train `ahead` (`outer.delay`), a
+    round takes them the time since their commitment to the one before, so that there is enough of it for
+    whoever has to train it again.
     """
     shortest, longest = pool.params["min_train_window"], pool.params["max_train_window"]
-    took, known = [], set()
-    for number in sorted(pool.rounds)[-_RECENT_ROUNDS:]:
-        round_ = pool.rounds[number]
-        took += [max(0, at - round_.opened_at) for at in round_.committed.values()]
-        took += [round_.commit_deadline - round_.opened_at] * (round_.expected - len(round_.committed))
-    for round_ in pool.rounds.values():
+    times: dict[str, list[int]] = {node: [] for node in pool.expected(pool.next_round)}
+    known = set()
+    for number in sorted(pool.rounds)[-RECENT_ROUNDS:]:
+        round_, before = pool.rounds[number], pool.rounds.get(number - 1) if ahead else None
         known |= round_.committed.keys()
-    if not took or any(node not in known for node in pool.expected(pool.next_round)):
+        for node in times.keys() & set(pool.expected(number)):
+            began = before.committed.get(node, round_.opened_at) if before else round_.opened_at
+            times[node].append(max(0, round_.committed.get(node, round_.commit_deadline) - began))
+    if not times or not times.keys() <= known:
         return longest
-    middle = median(took)
-    deviation = max(median(abs(t - middle) for t in took), middle / 4)
-    return min(max(ceil(middle + _MADS * deviation), shortest), longest)
+    return min(max(ceil(usual_window(times.values())), shortest), longest)
 
 
 # --- retention ------------------------------------------------------------------------------------

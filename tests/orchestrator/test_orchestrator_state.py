@@ -333,9 +333,9 @@ def test_the_window_follows_what_nodes_took_and_waits_for_newcomers():
     log += [Fact("Joined", 2, 2, fact_args("Joined", 1, 0, node, 1)) for node in NODES]
     assert window() == 100, "nobody is known yet"
     play(0, 1000, 100, dict(zip(NODES, (10, 11, 12), strict=True)))
-    assert window() == 33, "three times the usual is in time"
-    play(1, 2000, 33, {"0xA": 10})
-    assert window() == 35, "two had 33 seconds: the median is 11.5"
+    assert window() == 18, "half as long again as the slowest usually takes"
+    play(1, 2000, 18, {"0xA": 10})
+    assert window() == 35, "two had 18 seconds: three times the median of all, 11.5, is the most"
     log.append(Fact("Joined", 7, 2050, fact_args("Joined", 1, 2, "0xD", 1)))
     assert window() == 100, "it may still have to load everything"
     play(2, 3000, 100, {"0xA": 1, "0xB": 1, "0xC": 1, "0xD": 1})
@@ -343,8 +343,43 @@ def test_the_window_follows_what_nodes_took_and_waits_for_newcomers():
         play(number, 1000 * number, 34, dict.fromkeys((*NODES, "0xD"), 1))
     assert window() == 8, "what is long ago no longer counts, and no window is shorter than the pool's"
     for number in range(11, 19):
+        play(number, 1000 * number, 100, dict(zip((*NODES, "0xD"), (20, 20, 20, 40), strict=True)))
+    assert window() == 60, "a slow node has its own half"
+    for number in range(19, 27):
+        play(number, 1000 * number, 100, dict(zip((*NODES, "0xD"), (10, 10, 10, 40), strict=True)))
+    assert window() == 30, "but nobody is waited for longer than three times the others"
+    for number in range(27, 35):
         play(number, 1000 * number, 100, dict(zip((*NODES, "0xD"), (1, 2, 40, 41), strict=True)))
-    assert window() == 100, "nor longer"
+    assert window() == 62, "with half of them slow, the slow ones are waited for"
+    for number in range(35, 43):
+        took = dict(zip((*NODES, "0xD"), (80, 80, 80, 85), strict=True))
+        play(number, 1000 * number, 100, took)
+    assert window() == 100, "nor longer than the pool's"
+
+
+def test_a_node_that_has_vanished_delays_its_rounds_by_half_a_round():
+    log = [created(1)]
+    log += [Fact("Joined", 2, 2, fact_args("Joined", 1, 0, node, 1)) for node in NODES]
+    given = [100]
+    for number in range(8):
+        args = fact_args("RoundOpened", 1, number, "", 1)
+        opened = 1000 * number
+        log.append(Fact("RoundOpened", 5, opened, args | {"commit_deadline": opened + given[-1]}))
+        for node in NODES[: 2 if number > 5 else 3]:
+            log.append(Fact("Committed", 6, opened + 20, fact_args("Committed", 1, number, node, 1)))
+        given.append(train_window(replay(log).pools[1]))
+    assert given[1:] == [30] * 8
+
+
+def test_where_nodes_train_ahead_there_is_time_to_train_a_round_again():
+    log = [created(1), *(Fact("Joined", 2, 2, fact_args("Joined", 1, 0, node, 1)) for node in NODES)]
+    for number in range(8):
+        args = fact_args("RoundOpened", 1, number, "", 1) | {"commit_deadline": 40 * number + 1100}
+        log.append(Fact("RoundOpened", 5, 1000 + 40 * number, args))
+        for node in NODES:  # it lay ready
+            log.append(Fact("Committed", 6, 1002 + 40 * number, fact_args("Committed", 1, number, node, 1)))
+    pool = replay(log).pools[1]
+    assert train_window(pool, ahead=True) == 60 and train_window(pool) == 8
 
 
 def test_a_reveal_counts_when_it_started_from_the_root_that_holds():

@@ -11,7 +11,7 @@ from network import TestNetwork, network, wait_for
 from pi_sdk.client import Client
 from pi_sdk.codec import ZERO, sha256
 from pi_sdk.store import HttpStore
-from pi_sdk.types import Outcome, Phase, Reveal
+from pi_sdk.types import CodecSpec, Outcome, OuterSpec, Phase, Reveal
 from pi_train import determinism
 from pi_train.data import load_corpus
 from pi_train.determinism import admitted
@@ -240,6 +240,26 @@ def test_a_fast_worker_takes_the_slots_that_the_slowest_leaves_time_for(net: Tes
         reveals = [e.args for e in slow.events(pool_id=pool_id, names=["Revealed"])]
         widths = [r["reveal"]["width"] for r in reveals if r["node"] == net.node(60)]
         assert widths[:3] == [1, 1, 1] and widths[4] == widest
+        worker.kill()
+
+
+def test_so_it_does_where_slots_are_trained_ahead(net: TestNetwork):
+    outer = OuterSpec(rule="nesterov", lr=45875, momentum=58982, fragments=2, delay=1)
+    recipe = {"outer": outer, "codec": CodecSpec(name="dense-int8")}
+    pool_id, _ = net.pool(rounds=9, recipe=recipe, reveal_window=30)
+    with net.member(pool_id, 63) as slow:
+        worker = net.worker(pool_id, 62, "--width", "auto")
+        for round_ in range(6):
+            worker.wait_for("committed", round=round_)
+            opened = play_commit(slow, pool_id, round_)
+            worker.wait_for("revealed", round=round_)
+            time.sleep(4)  # the slot of the next round lies ready
+            slow.reveal(pool_id, opened, "00" * 32, net.store_url)
+        widest = slow.pool_params(pool_id).max_width
+        assert [e["width"] for e in worker.events("width")] == [widest]
+        reveals = [e.args for e in slow.events(pool_id=pool_id, names=["Revealed"])]
+        widths = [r["reveal"]["width"] for r in reveals if r["node"] == net.node(62)]
+        assert widths[:3] == [1, 1, 1] and widths[-1] == widest
         worker.kill()
 
 

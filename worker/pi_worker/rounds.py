@@ -77,8 +77,9 @@ class RoundWorker:
     trained_seconds: float = 0.0
     revealed: int = 0
     _given_up: set[int] = field(default_factory=set)
-    _opened: tuple[int, int] = (-1, 0)
-    """The round that this process trained last, and the chain time at which it saw that open."""
+    _began: tuple[int, float, float] = (-1, 0.0, 0.0)
+    """The round that this process trained last, the chain time at which it began, and for how many seconds
+    it had been at it, or ready, when the round asked for it."""
     _trained_in: float = 0.0
     _ahead: TrainingAhead | None = None
     """The next round's slot, where it need not wait for its checkpoint (`outer.delay`)."""
@@ -144,13 +145,14 @@ class RoundWorker:
             if not self._ahead.done:
                 return None
             ahead, self._ahead = self._ahead, None
+            self._began = (round_, self.chain.now() - ahead.age, ahead.age)
             return self._kept(round_, root, member.width, ahead.result)
         state = self.journal.state(state_root)
         if state is None and state_root != ZERO:
             log.warning(
                 "the private state of the last reveal is not in %s: starting from zeros", self.journal.root
             )
-        self._opened = (round_, self.chain.now())
+        self._began = (round_, self.chain.now(), 0.0)
         job = self._job(round_, checkpoint, member.width, state, data_root)
         job = replace(job, progress=self._watchdog(round_))
         self.events.write("training", round=round_)
@@ -328,11 +330,12 @@ class RoundWorker:
         return False
 
     def _note_pace(self, round_: int) -> None:
-        """What a round that this process trained from its opening on took, for the width."""
-        seen, opened_at = self._opened
-        if self.auto is not None and seen == round_:
+        """What a round that this process trained took, for the width."""
+        number, began, age = self._began
+        if self.auto is not None and number == round_:
+            waited = max(0, age - self._trained_in)  # it lay ready
             ended = self.chain.round(self.pool_id, round_).commit_deadline
-            own, slack = self._committed_at - opened_at, ended - self._committed_at
+            own, slack = self._committed_at - began - waited, ended - self._committed_at + waited
             self.auto.note(Pace(self._trained_in, own, max(0, slack)))
 
     def _upload(self, entry: Entry) -> str:

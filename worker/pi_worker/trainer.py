@@ -1,6 +1,7 @@
 """What an agent asks of whoever trains a slot: one function from a job to a result."""
 
 import threading
+import time
 from collections.abc import Callable, Container
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -106,6 +107,7 @@ class TrainingAhead:
         self._state_root = state_root
         self._dropped = threading.Event()
         self._future: Future = Future()
+        self._started = time.monotonic()
 
         def progress(*_: object) -> None:
             if stop.is_set() or self._dropped.is_set():
@@ -130,6 +132,11 @@ class TrainingAhead:
     @property
     def done(self) -> bool:
         return self._future.done()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._started
 
     def result(self) -> "SlotResult":
         """What came out, or what training raised."""

@@ -2,7 +2,8 @@
 needs, so that nobody waits for anybody.
 
 A round's commit phase ends when the last node has committed. What was left of it after this node's own
-commitment is time in which it could have trained further slots. So the width rises by itself to what fits,
+commitment is time in which it could have trained further slots, and so is the time that a slot which was
+trained ahead lay ready before its round opened. So the width rises by itself to what fits,
 and falls only where the node comes near the longest time that a round may have.
 """
 
@@ -16,8 +17,8 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of one round: this node's training, its whole way from the opening to its commitment, and what
-    was left of the commit phase then.
+    """Seconds of one round: this node's training, its whole way from the beginning to its commitment but for
+    the time that the slot lay ready, and what was left then: that time, and the rest of the commit phase.
     """
 
     trained: float
