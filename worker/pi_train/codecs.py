@@ -363,7 +363,7 @@ class UpdateFile:
             (bytes(view[a : a + width]), s) for a, s in zip(starts, self.squares, strict=True)
         )[0]
 
-    @property
+    @cached_property
     def norm(self) -> int:
         """Integer square root of the sum of squares, in fixed-point units."""
         low, high = self._squares & 0xFFFFFFFF, self._squares >> 32  # whose sums fit in a word
