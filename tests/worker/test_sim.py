@@ -104,8 +104,8 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
     assert (demo.outer.lr, demo.codec.beta, demo.inner.weight_decay) == (33554, 65208, 0)
     mixed = rules("diloco", steps=30, codec="dense-int8", momentum=0.0)
     assert (mixed.inner.steps, mixed.codec.name, mixed.outer.rule) == (30, "dense-int8", "sgd")
-    slow = rules("diloco", beta2=0.99, warmup=200).inner
-    assert (slow.beta2, slow.warmup) == (0.99, 200)
+    slow = rules("diloco", beta2=0.99, warmup=200, weight_decay=0.025).inner
+    assert (slow.beta2, slow.warmup, slow.weight_decay) == (0.99, 200, 0.025)
 
 
 def test_synchronous_training_is_one_node_with_the_batches_of_all(texts: Path, tmp_path: Path):

@@ -231,6 +231,7 @@ def nodes_of(seed: int, workers: int) -> list[str]:
     type=click.IntRange(0),
     help="Inner steps of the whole run in which the learning rate rises. [default: 20, or the method's]",
 )
+@click.option("--weight-decay", type=click.FloatRange(0), help="[default: 0.1, or the method's]")
 @click.option(
     "--decay",
     type=click.FloatRange(0, 1),
