@@ -219,9 +219,11 @@ class DataSpec(Model):
 class InnerSpec(Model):
     """The inner loop of one slot: `steps` steps of `batch` sequences of `sequence` tokens."""
 
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     """`sgd`: plain, without momentum. With one step per round and `dct-topk` the error feedback is DeMo's
-    momentum, `codec.beta` its decay. Betas and eps are AdamW's alone; weight decay is part of the update."""
+    momentum, `codec.beta` its decay. Betas and eps are AdamW's alone; weight decay is part of the update.
+    `muon`: for the matrices of hidden layers, with `beta1` and AdamW's learning rates
+    (`pi_train/muon.py`); AdamW for the rest."""
     steps: int = Field(default=20, ge=1, le=100_000)
     batch: int = Field(default=16, ge=1, le=65536)
     sequence: int = Field(default=64, ge=32, le=1 << 20)
@@ -412,6 +414,8 @@ class RunSpec(Model):
         if self.fragment(self.outer.fragments - 1).start >= self.model.parameters:
             raise ValueError("outer.fragments leaves a fragment without parameters")
         for c in self.classes:
+            if c.ranks > 1 and self.inner.optimizer == "muon":
+                raise ValueError("muon needs whole matrices, and ranks have a part of each: take adamw")
             share, rest = divmod(self.inner.batch, c.ranks)
             if rest or self.inner.micro_batch and share % self.inner.micro_batch:
                 raise ValueError(f"inner.batch does not divide into {c.ranks} ranks and inner.micro_batch")

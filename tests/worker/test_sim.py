@@ -73,14 +73,26 @@ def test_a_killed_simulation_goes_on_to_the_same_checkpoints(texts: Path, tmp_pa
 
 def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_path: Path):
     store = LocalStore(tmp_path / "artifacts")
-    names = ["steps", "lr", "codec", "k", "beta", "outer_lr", "momentum", "fragments", "mix", "delay"]
+    names = [
+        "steps",
+        "optimizer",
+        "lr",
+        "codec",
+        "k",
+        "beta",
+        "outer_lr",
+        "momentum",
+        "fragments",
+        "mix",
+        "delay",
+    ]
     none = dict.fromkeys(names)
 
     def rules(method: str | None, **chosen) -> RunSpec:
         fixed = {"workers": 2, "rounds": 2, "batch": 2, "sequence": 64, "seed": 0}
         fixed |= {"data": texts, "reset_moments": False, "start": None, "decay": 0.0, "guard": 0}
         fixed |= {"trim": 0.125}
-        fixed |= {"micro_batch": 1, "ranks": 2, "compile": True}
+        fixed |= {"micro_batch": 1, "ranks": 1 if method == "muloco" else 2, "compile": True}
         return _rules(store, method=method, **fixed, **none | chosen)
 
     assert rules(None).outer == OuterSpec(trim=1250) and rules(None).codec == CodecSpec()
@@ -94,6 +106,7 @@ def test_methods_are_as_published_and_options_override_them(texts: Path, tmp_pat
     assert found == {
         "sync": (1, "adamw", "dense-fixed", 0, "sgd"),
         "diloco": (500, "adamw", "dense-fixed", 0, "nesterov"),
+        "muloco": (30, "muon", "dense-fixed", 0, "nesterov"),
         "sparseloco": (30, "adamw", "sparse-2bit", 64, "sgd"),
         "streaming": (20, "adamw", "dense-int8", 0, "nesterov"),
         "int8": (100, "adamw", "dense-int8", 0, "nesterov"),

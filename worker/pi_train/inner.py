@@ -1,4 +1,4 @@
-"""The inner loop: AdamW or plain SGD over one flat vector. A border is all its state, so any step can be
+"""The inner loop: AdamW, Muon or plain SGD over one flat vector. A border is all its state, so any step can be
 replayed."""
 
 import math
@@ -9,6 +9,8 @@ import torch
 from pi_sdk.errors import PiError
 from pi_sdk.types import DeterminismClass, InnerSpec, RunSpec
 
+from . import muon
+from .layout import slices
 from .model import Files, FlatModel, Network, build
 from .state import Border
 
@@ -65,6 +67,7 @@ class InnerLoop:
         self.m = torch.zeros_like(self.model.params)
         self.v = torch.zeros_like(self.model.params)
         self.scratch = torch.empty_like(self.model.params)
+        self.matrices = self.model.network.matrices() if self.inner.optimizer == "muon" else set()
         self.load(start)
 
     def load(self, border: Border) -> None:
@@ -93,8 +96,21 @@ class InnerLoop:
         with torch.no_grad():
             for weight in model.weights.values():
                 decay_weight(weight, inner, lr)
-            update(inner, self.step, lr, model.params, model.grad, self.m, self.v, self.scratch)
+            self.update(lr)
         return loss, hidden.cpu().numpy()
+
+    def update(self, lr: float) -> None:
+        """The optimiser's step, where gradients are and weights have decayed."""
+        whole = self.model.params, self.model.grad, self.m, self.v, self.scratch
+        if not self.matrices:
+            update(self.inner, self.step, lr, *whole)
+            return
+        for name, shape, place in slices(self.spec.model):
+            params, grad, m, v, scratch = (tensor[place].view(shape) for tensor in whole)
+            if name in self.matrices:
+                muon.update(lr, self.inner.beta1, params, grad, m)
+            else:
+                update(self.inner, self.step, lr, params, grad, m, v, scratch)
 
     def gradients(self, windows: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Adds a step's gradients to `model.grad`; see the function."""
@@ -142,7 +158,7 @@ def update(
     v: torch.Tensor,
     scratch: torch.Tensor,
 ) -> None:
-    """The optimiser's step number `step`, 1 first, in place on equally shaped fp32 tensors."""
+    """Step number `step` of AdamW or SGD, 1 first, in place on equally shaped fp32 tensors."""
     if inner.optimizer == "sgd":
         params.add_(grad, alpha=-lr)
         return

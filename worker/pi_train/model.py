@@ -102,6 +102,20 @@ class Network:
         lists = [part for part in self.module.modules() if isinstance(part, nn.ModuleList)]
         return list(max(lists, key=size, default=[]))
 
+    def matrices(self) -> set[str]:
+        """Names of the trainable matrices of hidden layers: no embeddings, and no output head, which is a
+        direct part of the module with a row for each token."""
+        embeddings = {id(m.weight) for m in self.module.modules() if isinstance(m, nn.Embedding)}
+        head = {id(m.weight) for m in self.module.children() if isinstance(m, nn.Linear)}
+        return {
+            name
+            for name, p in self.module.named_parameters()
+            if p.requires_grad
+            and p.dim() == 2
+            and id(p) not in embeddings
+            and not (id(p) in head and len(p) == self.spec.vocab)
+        }
+
     def compile(self) -> None:
         """Has torch compile each block; all of the network where it has none.
 

@@ -21,7 +21,7 @@ class Method:
     k: int = 64
     beta: float = 0.0
     """Decay of the error feedback."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
     lr: float = 2e-3
     beta2: float = 0.95
     """Decay of AdamW's second moment."""
@@ -41,6 +41,16 @@ METHODS = {
     "sync": Method(steps=1, codec="dense-fixed", rule="sgd", outer_lr=1.0),
     # arXiv 2311.08105
     "diloco": Method(steps=500, codec="dense-fixed", rule="nesterov", outer_lr=0.7, momentum=0.9),
+    # arXiv 2505.23725: Muon instead of AdamW
+    "muloco": Method(
+        steps=30,
+        codec="dense-fixed",
+        rule="nesterov",
+        outer_lr=0.9,
+        momentum=0.8,
+        optimizer="muon",
+        beta2=0.99,
+    ),
     # Covenant's, arXiv 2603.08163, of arXiv 2508.15706
     "sparseloco": Method(steps=30, codec="sparse-2bit", beta=0.95, rule="sgd", outer_lr=1.0),
     # arXiv 2501.18512: each of the fragments every 100 steps, overlap of a round, int8 in the place of FP4

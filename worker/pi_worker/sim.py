@@ -220,6 +220,11 @@ def nodes_of(seed: int, workers: int) -> list[str]:
     "--ranks", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share a model."
 )
 @click.option("--compile", is_flag=True, help="Through torch.compile.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "muon"]),
+    help="The inner one; muon is AdamW for embeddings, head and vectors. [default: adamw, or the method's]",
+)
 @click.option("--lr", type=float, help="Of the inner optimiser. [default: 2e-3, or the method's]")
 @click.option(
     "--beta2",
