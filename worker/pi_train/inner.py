@@ -1,5 +1,5 @@
-"""The inner loop: AdamW, Muon or plain SGD over one flat vector. A border is all its state, so any step can be
-replayed."""
+"""The inner loop: AdamW, Muon or plain SGD over one flat vector. A border is all its state, so any step can
+be replayed."""
 
 import math
 from typing import Protocol
