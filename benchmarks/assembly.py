@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from pi_sdk.charts import legend, line_chart, table
 
-from .common import RESULTS, machine
+from .common import RESULTS, machine, readable
 
 COLOURS = ("var(--accent)", "#d9822b", "#3d9970", "#b5467c", "#7a6ff0", "#999")
 Section = Callable[[list[dict]], list | dict]
@@ -33,7 +33,7 @@ def assemble(
             out[section] = shape(result["rows"])
     out |= also or {}
     out["measured"] = {section: result["machine"] for section, result in found.items() if result is not None}
-    (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(readable(out))
     shown = (*(also or {}), *sections)
     (RESULTS / f"{name}.html").write_text(_page(title, out, shown, plots(out)))
     for section in sections:

@@ -67,4 +67,15 @@ def save(name: str, title: str, rows: list[dict], note: str, **more: object) -> 
     """Writes results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
     out = {"version": 1, "title": title, "note": note, "machine": machine(), "rows": rows, **more}
-    (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(readable(out))
+
+
+def readable(out: dict) -> str:
+    """JSON with a line for each key, and for each member of a list."""
+    lines = []
+    for key, value in out.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(json.dumps(member) for member in value) + "\n ]"
+        lines.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"

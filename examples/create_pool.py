@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from pi_sdk import Client, HttpStore, LocalStore, PoolParams, load_account
 from pi_sdk.options import run
+from pi_sdk.rules import publish_run
 from pi_sdk.types import AuditSpec, CodecSpec
 from pi_train.prepare import prepare, source_options
 
@@ -28,12 +29,10 @@ def main(rpc_url, private_key, orchestrator, store, artifacts, codec, planted, p
     rules = PoolParams(orchestrator=orchestrator, rounds=spec.rounds, **json.loads(params))
     with Client("local", load_account(private_key=private_key, chain_id=31337), rpc_url=rpc_url) as client:
         pool_id = client.create_pool(spec, rules, store, unsound=not planted)
-        remote = HttpStore(store, client.account, client.chain_id, pool_id)
-        spec_id = client.pool(pool_id).run_spec_hash.hex()
-        files = spec.data.train + spec.data.validation + spec.files
-        for name in [spec_id, spec.genesis_file, *(file.sha256 for file in files)]:
-            remote.put(local.get(name, max_bytes=1 << 30))
+        with HttpStore(store, client.account, client.chain_id, pool_id) as remote:
+            publish_run(spec, local, remote)
         client.fund_pool(pool_id, spec.rounds * rules.reserve_per_round())
+        spec_id = client.pool(pool_id).run_spec_hash.hex()
     print(json.dumps({"pool_id": pool_id, "run_spec": spec_id}))
 
 

@@ -17,10 +17,10 @@ from chain import Anvil, anvil, free_port
 from eth_account import Account
 from forkserver import Forked
 from pi_sdk.client import Client
-from pi_sdk.codec import run_spec_hash
 from pi_sdk.errors import StoreError
 from pi_sdk.eventlog import read_events
 from pi_sdk.networks import derived_key, dev_key
+from pi_sdk.rules import publish_run
 from pi_sdk.store import HttpStore, LocalStore
 from pi_sdk.types import TOKEN, AuditSpec, GptSpec, InnerSpec, PoolParams, RunSpec, TraceSpec
 from pi_train.prepare import prepare
@@ -154,17 +154,15 @@ class TestNetwork:
             orchestrator=self.key("orchestrator").address, rounds=rounds, max_width=spec.max_width, **values
         )
         pool_id = self.creator.create_pool(spec, rules, self.store_url, unsound=True)
-        shards = [s.sha256 for s in (*spec.data.train, *spec.data.validation)]
         with HttpStore(self.store_url, self.creator.account, self.creator.chain_id, pool_id) as remote:
-            for name in (run_spec_hash(spec).hex(), spec.genesis_file, *shards):
-                remote.put(local.get(name, 1 << 30))
+            publish_run(spec, local, remote)
         amount = rounds * rules.reserve_per_round()
         self.creator.mint(self.creator.sender.address, amount)
         self.creator.fund_pool(pool_id, amount)
         return pool_id, spec
 
     def node(self, i: int) -> str:
-        return self.key("node", i).address
+        return self.key("worker-node", i).address
 
     def worker(self, pool_id: int, i: int, *arguments: object) -> Program:
         """`pi-worker join` with its own operator and node, stake from the faucet."""
@@ -176,7 +174,7 @@ class TestNetwork:
             [BIN / "pi-worker", "join", "--pool", pool_id, "--home", home, "--rpc-url", self.chain.url]
             + ["--faucet", *arguments],
             PI_PRIVATE_KEY="0x" + operator.key.hex(),
-            PI_NODE_KEY="0x" + self.key("node", i).key.hex(),
+            PI_NODE_KEY="0x" + self.key("worker-node", i).key.hex(),
         )
 
     def validator(self, pool_id: int, i: int, *arguments: object) -> Program:
@@ -195,7 +193,7 @@ class TestNetwork:
     @contextmanager
     def member(self, pool_id: int, i: int) -> Iterator[Client]:
         """A client of a node that was registered and has joined, for the test to play."""
-        operator, node = self.key("operator", i), self.key("node", i)
+        operator, node = self.key("operator", i), self.key("worker-node", i)
         for account in (operator, node):
             self.chain.give_gas(account.address)
         stake = self.creator.pool_params(pool_id).stake_per_slot
@@ -210,7 +208,7 @@ class TestNetwork:
     @contextmanager
     def seat(self, pool_id: int, i: int) -> Iterator[Client]:
         """Same for a validator's node with a seat."""
-        operator, node = self.key("operator", i), self.key("node", i)
+        operator, node = self.key("operator", i), self.key("worker-node", i)
         for account in (operator, node):
             self.chain.give_gas(account.address)
         stake = self.creator.pool_params(pool_id).seat_stake
@@ -231,7 +229,7 @@ class TestNetwork:
         """A short `pi-worker` command as worker i; its output is captured."""
         keys = {
             "PI_PRIVATE_KEY": "0x" + self.key("operator", i).key.hex(),
-            "PI_NODE_KEY": "0x" + self.key("node", i).key.hex(),
+            "PI_NODE_KEY": "0x" + self.key("worker-node", i).key.hex(),
         }
         argv = [
             BIN / "pi-worker",

@@ -8,9 +8,9 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
-from .errors import ConfigError, PiError, UsageError
+from .errors import ConfigError, PiError, StoreError, UsageError
 from .options import (
     HELP,
     LazyGroup,
@@ -24,6 +24,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from .client import Client
+    from .types import PoolParams, RunSpec
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -78,9 +79,19 @@ def pool() -> None:
 @network_options
 @account_options
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="RunSpec, JSON.")
-@click.option("--params", required=True, type=click.Path(path_type=Path), help="PoolParams, JSON.")
+@click.option(
+    "--params",
+    type=click.Path(path_type=Path),
+    help="PoolParams, JSON; what it leaves out has its default, or is the RunSpec's.",
+)
+@click.option("--orchestrator", help="Address that moves the rounds. [default: that in --params]")
 @click.option("--store", required=True, help="URL of the store that will serve the pool's files.")
 @click.option("--fund", required=True, help="Tokens for the budget, such as 250 or 12.5.")
+@click.option(
+    "--artifacts",
+    type=click.Path(path_type=Path),
+    help="Folder with data, first checkpoint and model files, to be put into the store with the RunSpec.",
+)
 @click.option("--requirements", default="", help="URL of what the pool asks for beyond its RunSpec.")
 @click.option("--invite-signer", help="Address whose invites let operators in. [default: the pool is open]")
 @click.option("--unsound", is_flag=True, help="Also where a cheat or laziness is worth its while.")
@@ -92,9 +103,11 @@ def create(
     account: str | None,
     private_key: str | None,
     spec: Path,
-    params: Path,
+    params: Path | None,
+    orchestrator: str | None,
     store: str,
     fund: str,
+    artifacts: Path | None,
     requirements: str,
     invite_signer: str | None,
     unsound: bool,
@@ -102,14 +115,23 @@ def create(
 ) -> None:
     """Create a pool and fund it. With --json: {"pool_id": n, "run_spec": sha256}.
 
-    Refused where dishonesty would pay (pi pool economics). The RunSpec's file, its shards and its first
-    checkpoint must then be put into the store, as examples/create_pool.py does.
+    Refused where dishonesty would pay (pi pool economics). Nodes join once the store holds what the run
+    starts from: --artifacts puts it there, or `pi pool upload` later.
+
+    \b
+    pi sim --method muloco --steps 30 --rounds 200 --only-rules          what to train, and how
+    pi pool create --spec runs/sim/spec.json --artifacts runs/sim/artifacts ...
     """
     from .client import Client
     from .codec import run_spec_hash
-    from .types import PoolParams, RunSpec
+    from .rules import publish_run
+    from .store import LocalStore
+    from .types import RunSpec
 
-    run_spec, pool_params = read_model(RunSpec, spec), read_model(PoolParams, params)
+    run_spec = read_model(RunSpec, spec)
+    rules = pool_params(params, run_spec, orchestrator)
+    if artifacts:
+        publish_run(run_spec, LocalStore(artifacts), None)
     amount = parse_tokens(fund)
     signer = chosen_account(account, private_key, network)
     with Client(network, signer, rpc_url=rpc_url) as client:
@@ -117,10 +139,10 @@ def create(
             raise PiError(
                 f"{signer.address} holds fewer than {fund} tokens", "nothing was created; lower --fund"
             )
-        pool_id = client.create_pool(
-            run_spec, pool_params, store, requirements, invite_signer, unsound=unsound
-        )
+        pool_id = client.create_pool(run_spec, rules, store, requirements, invite_signer, unsound=unsound)
         client.fund_pool(pool_id, amount)
+        if artifacts:
+            _upload(client, pool_id, store, run_spec, artifacts)
     name = run_spec_hash(run_spec).hex()
     if as_json:
         click.echo(json.dumps({"pool_id": pool_id, "run_spec": name}))
@@ -130,6 +152,61 @@ def create(
         click.echo(
             f"{planted / 100:g} % of its slots are yours to plant, before its rounds: pi pool plant {pool_id}"
         )
+
+
+def _upload(client: "Client", pool_id: int, store: str, spec: "RunSpec", artifacts: Path) -> int:
+    from .rules import publish_run
+    from .store import HttpStore, LocalStore
+
+    try:
+        with HttpStore(store, client.account, client.chain_id, pool_id) as remote:
+            return publish_run(spec, LocalStore(artifacts), remote)
+    except StoreError as error:
+        raise StoreError(
+            f"pool {pool_id} is there, but not all of its files: {error.message}",
+            f"once that is mended: pi pool upload {pool_id} --spec SPEC --artifacts {artifacts}",
+        ) from error
+
+
+@pool.command()
+@click.argument("pool_id", type=click.IntRange(min=1))
+@click.option("--spec", required=True, type=click.Path(path_type=Path), help="Its RunSpec, JSON.")
+@click.option(
+    "--artifacts", required=True, type=click.Path(path_type=Path), help="Folder of the files that it names."
+)
+@network_options
+@account_options
+@json_option
+@verbose_option
+def upload(
+    pool_id: int,
+    spec: Path,
+    artifacts: Path,
+    network: str,
+    rpc_url: str | None,
+    account: str | None,
+    private_key: str | None,
+    as_json: bool,
+) -> None:
+    """Put what a run starts from into its pool's store, but for what is there.
+
+    Its creator and its members may. With --json: {"pool_id", "files"}: how many were put.
+    """
+    from .client import Client
+    from .codec import run_spec_hash
+    from .types import RunSpec
+
+    run_spec, signer = read_model(RunSpec, spec), chosen_account(account, private_key, network)
+    with Client(network, signer, rpc_url=rpc_url) as client:
+        found = client.pool(pool_id)
+        if found.run_spec_hash != run_spec_hash(run_spec):
+            raise UsageError(
+                f"{spec} is not the RunSpec of pool {pool_id}", "give the one it was created with"
+            )
+        files = _upload(client, pool_id, found.store_uri, run_spec, artifacts)
+        store = found.store_uri
+    answer = {"pool_id": pool_id, "files": files}
+    click.echo(json.dumps(answer) if as_json else f"{files} files put into {store}")
 
 
 @pool.command()
@@ -436,8 +513,31 @@ def read_model(model: type[M], path: Path) -> M:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"{path} is no {model.__name__}: {where + ': ' if where else ''}{first['msg']}"
-        ) from error
+        raise ConfigError(f"{path} is no {model.__name__}: {_first_fault(error)}") from error
+
+
+class JsonObject(RootModel[dict[str, Any]]):
+    """Any."""
+
+
+def pool_params(path: Path | None, spec: "RunSpec", orchestrator: str | None) -> "PoolParams":
+    """What stands in a JSON file, with that orchestrator, if one is given; rounds and width are the
+    RunSpec's where the file does not say. `ConfigError` names the first thing that is wrong."""
+    from .base import checksum
+    from .types import PoolParams
+
+    values: dict[str, Any] = {"rounds": spec.rounds, "max_width": spec.max_width}
+    values |= read_model(JsonObject, path).root if path else {}
+    values |= {"orchestrator": checksum(orchestrator)} if orchestrator else {}
+    if "orchestrator" not in values:
+        raise UsageError("who moves the rounds?", "give --orchestrator, or --params with one")
+    try:
+        return PoolParams.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path or 'this'} is no PoolParams: {_first_fault(error)}") from error
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"

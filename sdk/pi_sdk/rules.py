@@ -1,11 +1,11 @@
 """What a pool is about, before anything is staked on it: its RunSpec, checked against the hash, the
-PoolParams and the outer rule that are on chain."""
+PoolParams and the outer rule that are on chain; and how its creator puts that where all find it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .codec import parse_run_spec, run_spec_hash, sha256
-from .errors import MalformedArtifact, SpecMismatch
+from .codec import canonical_json, parse_run_spec, run_spec_hash, sha256
+from .errors import BlobNotFound, MalformedArtifact, SpecMismatch
 from .store import Store
 from .types import MAX_SPEC_BYTES, PoolParams, RunSpec
 
@@ -41,3 +41,25 @@ def load_rules(
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(data)
     return spec, params
+
+
+def publish_run(spec: RunSpec, artifacts: Store, store: Store | None) -> int:
+    """Puts what a run starts from, its RunSpec, data, first checkpoint and model files, from `artifacts` into
+    a pool's `store`, but for what is there. Returns how many files it put; without a store it only looks
+    whether all are there. `BlobNotFound` names the file that `artifacts` lacks; `StoreError`."""
+    what = {spec.genesis_file: "first checkpoint"}
+    what |= {shard.sha256: "data shard" for shard in (*spec.data.train, *spec.data.validation)}
+    what |= {file.sha256: "model file" for file in spec.files}
+    for name, kind in what.items():
+        if not artifacts.has(name):
+            hint = "give the folder that pi sim or pi_train.prepare wrote beside the RunSpec"
+            raise BlobNotFound(f"{artifacts} does not hold the {kind} {name}", hint)
+    if store is None:
+        return 0
+    missing = [name for name in what if not store.has(name)]
+    for name in missing:
+        store.put(artifacts.get(name, 1 << 40))
+    if store.has(run_spec_hash(spec).hex()):
+        return len(missing)
+    store.put(canonical_json(spec))  # last: who finds it finds all
+    return len(missing) + 1

@@ -95,6 +95,17 @@ def test_create_show_list_and_status_of_a_pool(cli: Pi, chain: Anvil, someone: S
     code, _, err = cli("pool", "create", *files, "--fund", "1000", *key, *where)
     assert code == 1 and "nothing was created" in err and creator.pool_count() == pool_id + 1
 
+    rest = (*files[:2], *files[4:], "--fund", "1", *key, *where)
+    code, _, err = cli("pool", "create", *rest)
+    assert code == 2 and "give --orchestrator" in err
+    assert "is no address" in cli("pool", "create", *rest, "--orchestrator", "0x1")[2]
+    code, out, err = cli("pool", "create", *rest, "--orchestrator", creator.address)
+    assert code == 0, err
+    made = json.loads(cli("pool", "show", json.loads(out)["pool_id"], *where)[1])["params"]
+    assert made == PoolParams(orchestrator=creator.address, rounds=2).model_dump()
+    (tmp_path / "params.json").write_text("[1]")
+    assert "params.json is no JsonObject" in cli("pool", "create", *files, *rest[4:])[2]
+
 
 def test_run_status_shows_members_and_money(cli: Pi, chain: Anvil, someone: Someone):
     creator = someone()

@@ -120,6 +120,7 @@ def test_a_local_store_trusts_no_file(tmp_path: Path):
     with pytest.raises(BlobNotFound):
         store.get(ABSENT, 10)
     store.put(DATA)
+    assert store.get(NAME, 1 << 50) == DATA, "a bound is not a size to set aside"
     with pytest.raises(BlobTooLarge):
         store.get(NAME, len(DATA) - 1)
     store.path_of(NAME).write_bytes(DATA[:-1] + b"?")

@@ -296,6 +296,7 @@ def nodes_of(seed: int, workers: int) -> list[str]:
     "--sequence", type=click.IntRange(32, 1 << 20), default=64, show_default=True, help="Tokens of each."
 )
 @click.option("--start", type=click.Path(path_type=Path), help="The --out of a simulation to go on from.")
+@click.option("--only-rules", is_flag=True, help="Write spec.json and the artifacts, and train nothing.")
 @click.option("--seed", type=click.IntRange(0, (1 << 53) - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/sim"), show_default=True)
 @json_option
@@ -307,6 +308,7 @@ def sim(
     absent: float,
     lost: float,
     late: int,
+    only_rules: bool,
     **rules: Any,
 ) -> None:
     """Train with R simulated workers in this process, without a chain.
@@ -319,6 +321,7 @@ def sim(
     pi sim --absent 0.2 --lost 0.05 --late 2      with workers that come, go and forget
     pi sim --start runs/sim --out runs/more       from the model that another simulation has come to
     pi sim --model DIR --lora 8 --data my.jsonl   adapters on a transformers model, tokens of its tokenizer
+    pi sim --method muloco --only-rules           what pi pool create takes: spec.json, artifacts
 
     Run again with the same options, it goes on where it was stopped. --json prints {"rounds", "root",
     "val_loss", "curve", "bytes_per_worker_round", "dense_bytes", "tokens", "folder"}: losses in nats per
@@ -331,6 +334,11 @@ def sim(
         raise UsageError("--late leaves nobody for the start", "take fewer than --workers")
     store = LocalStore(out / "artifacts")
     spec = _rules(store, **rules)
+    (out / "spec.json").write_bytes(canonical_json(spec))
+    if only_rules:
+        answer = {"spec": str(out / "spec.json"), "artifacts": str(out / "artifacts")}
+        click.echo(json.dumps(answer) if as_json else "  ".join(answer.values()))
+        return
     determinism.pin(determinism.admitted(spec)[0])
     from pi_train.evaluate import validation_loss
 

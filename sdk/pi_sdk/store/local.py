@@ -33,7 +33,8 @@ class LocalStore:
     def get(self, sha256: str, max_bytes: int) -> bytes:
         with self._open(sha256) as file:
             try:
-                data = file.read(max_bytes + 1)
+                size = os.fstat(file.fileno()).st_size  # what is asked for is set aside before it is read
+                data = file.read(min(size, max_bytes) + 1)
             except OSError as error:
                 raise StoreError(f"cannot read {self.path_of(sha256)}: {error.strerror}") from error
         if len(data) > max_bytes:
