@@ -12,7 +12,9 @@ from pi_sdk.charts import legend, line_chart, table
 
 from .common import RESULTS, machine, readable
 
-COLOURS = ("var(--accent)", "#d9822b", "#3d9970", "#b5467c", "#7a6ff0", "#999")
+COLOURS = (
+    *("var(--accent)", "#d9822b", "#3d9970", "#b5467c", "#7a6ff0", "#999", "#c9a227", "#2e86ab", "#8d5524"),
+)
 Section = Callable[[list[dict]], list | dict]
 
 

@@ -1,18 +1,18 @@
 """Held-out loss of each method at equal tokens: the demo's model and data, `pi sim`.
 
-The baseline is synchronous AdamW on the batches of all workers as one. Every run's learning rate rises for 20
-steps and falls over the last half of its own, or, in warm ones, over all of it (`decay`); "warm" runs go on
-from 1,000 synchronous steps. Groups:
+The baseline is synchronous AdamW on the batches of all workers as one. Every run's learning rate rises for
+`warmup` steps and falls over the last half of its own, or, in warm ones, over all of it (`decay`); "warm"
+runs go on from 1,000 synchronous steps. Groups:
 
-    sweep     500 steps: learning rates and alphas of each method, in the open; the best ones stand below
-    tune      500 steps after 1,000 synchronous ones: the same for warm runs
+    sweep     1,000 steps: learning rates and alphas of each method, in the open (older ones: 500)
+    tune      1,000 steps after 1,000 synchronous ones: the same for warm runs
     setting   500 steps: other numbers of workers, H, k and methods
     ablation  500 steps: error feedback, carried moments
     warm      1,000 steps after 1,000 synchronous ones, three seeds
     scratch   2,000 steps, three seeds
 
 H rounds `steps` to whole rounds (1,995 for H = 15). A run that is finished is a row of results/loss.json and
-is not done again; one that was stopped goes on. Some ten core-hours for all of it, so:
+is not done again; one that was stopped goes on. A day of two cores for all of it, so:
 
     PI_LOSS_MINUTES=30 python -m benchmarks loss           starts no run after so many minutes
     PI_LOSS_GROUPS=sweep,warm python -m benchmarks loss    only runs of these groups
@@ -34,15 +34,18 @@ MINUTES = float(os.environ.get("PI_LOSS_MINUTES", "0")) or float("inf")
 GROUPS = os.environ.get("PI_LOSS_GROUPS", "sweep,tune,setting,ablation,start,warm,scratch").split(",")
 PLACE = Path("runs/loss")
 PARAMETERS = 828_544
-DECAY = 0.5
+WINDOWS, OLD_WINDOWS = 2048, 64
+"""Windows of held-out text that a loss is the mean of. Rows of an older grid, with a warm-up of 20 steps,
+have the other number: over so few, gaps are off by some tenths of a per cent."""
 NAME, TITLE = "loss", "Held-out loss at equal tokens"
 NOTE = "traffic: times less than synchronous fp32; gap: above synchronous AdamW of the same seed"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One row. `alpha` and `momentum` are the outer rule's, `beta` the error feedback's, None the method's;
-    `k` only matters to the codecs that choose; `variant` is what an ablation leaves out."""
+    """One row. `alpha` and `momentum` are the outer rule's, `beta` the error feedback's, `optimizer` and
+    `beta2` the inner loop's, None the method's; `k` only matters to the codecs that choose; `variant` is what
+    an ablation leaves out."""
 
     group: str
     method: str
@@ -57,15 +60,21 @@ class Run:
     variant: str = ""
     momentum: float | None = None
     beta: float | None = None
-    decay: float = DECAY
+    decay: float = 0.5
     """Share of the run's steps, its last ones, over which the learning rate falls."""
+    warmup: int = 20
+    optimizer: str | None = None
+    beta2: float | None = None
+    weight_decay: float | None = None
+    batch: int = 16
+    """Sequences per worker and step."""
 
     @property
     def name(self) -> str:
-        values = asdict(self)
-        if values.pop("decay") != DECAY:
-            values["decay"] = f"decay {self.decay}"
-        return "-".join(str(v).replace("/", "_") for v in values.values())
+        """A folder's: the first values, and what else is not the default."""
+        first = [getattr(self, name) for name in _FIRST]
+        rest = [f"{n} {v}" for n, v in asdict(self).items() if n not in _FIRST and v != getattr(Run, n)]
+        return "-".join(str(v).replace("/", "_") for v in (*first, *rest))
 
     @property
     def rounds(self) -> int:
@@ -74,98 +83,108 @@ class Run:
     @property
     def baseline(self) -> "Run":
         """The synchronous run of the same seed, tokens and schedule."""
-        group = self.group if self.group in ("tune", "warm", "scratch") else "sweep"
-        same = {name: getattr(self, name) for name in ("seed", "steps", "warm_steps", "R", "decay")}
-        return Run(group, "sync", 1, SYNC_LR[self.R], **same)
+        group = "setting" if self.group == "ablation" else self.group
+        names = ("seed", "steps", "warm_steps", "R", "decay", "warmup", "batch")
+        same = {name: getattr(self, name) for name in names}
+        return Run(group, "sync", 1, SYNC_LR[self.R, self.batch], **same)
 
 
-# What the sweeps have come to. The 500x setting is the best of those with H x codec ratio above 500. Batches
-# follow from the checkpoint's hash, so roundings alone change all of them: one setting on CPUs of two makers
-# ended 2.5 % (DiLoCo) and 4.2 % (synchronous) apart after 500 steps. What is nearer is not told apart.
-SYNC_LR = {2: 2e-3, 4: 4e-3, 8: 4e-3}
-"""By R."""
-DILOCO = {15: (3e-3, 0.7, 0.6), 30: (2e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
+_FIRST = "group method H lr alpha k seed steps warm_steps R variant momentum beta".split()
+
+# What the sweeps have come to. The 500x setting is the best of those with H x codec ratio above 500.
+WARMUP = 100
+"""After 500 steps, with 20 and with 100: DiLoCo at H = 15 1.868 and 1.803, the baseline 1.648 and 1.621."""
+SYNC_LR = {(2, 16): 2e-3, (4, 16): 4e-3, (8, 16): 4e-3, (4, 64): 6e-3}
+"""By R and batch."""
+DILOCO = {15: (3e-3, 0.7, 0.7), 30: (3e-3, 0.7, 0.7), 100: (2e-3, 0.7, 0.7)}
+MULOCO = {15: (6e-3, 0.7, 0.6), 30: (6e-3, 0.7, 0.6), 100: (4e-3, 0.7, 0.6)}
 """H -> lr, alpha, momentum."""
 SPARSE = {4: (4e-3, 1.5), 15: (2e-3, 1.5), 30: (2e-3, 1.5), 100: (2e-3, 1.5)}
 """H -> lr, alpha."""
 BEST_500 = (4, 64)
 """H, k."""
+MUON_500 = {"lr": 4e-3, "alpha": 1.5, "k": 256, "optimizer": "muon", "warmup": WARMUP}
+"""The best of those with Muon, H = 15."""
 LONG_DECAY = {"scratch": 0.5, "warm": 1.0}
-"""By group. Warm, seed 0, over the last quarter, the last half and all of the run: DiLoCo at H = 15 came to
-1.339, 1.328 and 1.321, the baseline over the last two to 1.318 and 1.317. From scratch, over the last half
-and all of it: the baseline to 1.324 and 1.364, sparse to 1.357 and 1.387."""
+"""By group; the file has rows of others."""
+
+
+def sync(group: str, **more) -> Run:
+    lr = SYNC_LR[more.get("R", 4), more.get("batch", 16)]
+    return Run(group, "sync", 1, lr, warmup=WARMUP, **more)
 
 
 def diloco(group: str, h: int, **more) -> Run:
     lr, alpha, momentum = DILOCO[h]
-    return Run(group, "diloco", h, lr, alpha, momentum=momentum, **more)
+    return Run(group, "diloco", h, lr, alpha, momentum=momentum, warmup=WARMUP, **more)
+
+
+def muloco(group: str, h: int, **more) -> Run:
+    lr, alpha, momentum = MULOCO[h]
+    return Run(group, "muloco", h, lr, alpha, momentum=momentum, warmup=WARMUP, **more)
 
 
 def sparse(group: str, h: int, k: int, **more) -> Run:
     lr, alpha = SPARSE[h]
-    return Run(group, "sparseloco", h, lr, alpha, k, **more)
+    return Run(group, "sparseloco", h, lr, alpha, k, warmup=WARMUP, **more)
 
 
 SWEEP = [
-    *(Run("sweep", "sync", 1, lr) for lr in (2e-3, 4e-3, 8e-3)),
-    *(Run("sweep", "diloco", 15, lr, 0.7) for lr in (5e-4, 1e-3, 4e-3)),
-    Run("sweep", "diloco", 15, 1e-3, 0.7, momentum=0.8),
-    *(Run("sweep", "diloco", 15, 2e-3, 0.7, momentum=m) for m in (0.5, 0.7, 0.8)),
-    *(Run("sweep", "diloco", 15, 2e-3, 1.0, momentum=m) for m in (0.0, 0.7)),
-    *(Run("sweep", "diloco", 15, 3e-3, a, momentum=m) for a, m in ((0.7, 0.6), (0.7, 0.7), (1.0, 0.4))),
-    Run("sweep", "diloco", 15, 4e-3, 0.5),
-    *(Run("sweep", "diloco", 15, 4e-3, a, momentum=m) for a, m in ((1.0, 0.0), (0.7, 0.6))),
-    *(Run("sweep", "diloco", 30, lr, 0.7, momentum=m) for lr, m in ((2e-3, 0.7), (3e-3, 0.6))),
-    Run("sweep", "diloco", 30, 4e-3, 0.7),
-    Run("sweep", "sparseloco", 4, 2e-3, 1.5, 64),
-    Run("sweep", "sparseloco", 4, 2e-3, 1.5, 64, beta=0.99),
-    Run("sweep", "sparseloco", 4, 4e-3, 1.5, 64),
-    *(Run("sweep", "sparseloco", 15, 2e-3, a, 256) for a in (1.5, 2.5)),
-    *(Run("sweep", "sparseloco", 30, 2e-3, a, 512) for a in (1.5, 2.5)),
-    *(Run("sweep", "sparseloco", h, 4e-3, 1.5, k) for h, k in ((15, 64), (15, 1024), (100, 256))),
-    Run("sweep", "int8", 125, 2e-3, 0.7, momentum=0.5),
-    *(Run("sweep", "demo", 1, 1.0, a) for a in (1e-3, 2e-3)),
-    *(Run("sweep", "streaming", 20, 2e-3, a, momentum=m) for a, m in ((0.4, 0.9), (0.7, 0.7))),
+    Run("sweep", method, h, lr, alpha, k, steps=1000, momentum=momentum, optimizer=optimizer, warmup=WARMUP)
+    for method, optimizer, h, lr, alpha, momentum, k in (
+        ("sync", None, 1, 4e-3, None, None, 0),
+        ("sync", "muon", 1, 4e-3, None, None, 0),
+        ("diloco", None, 15, 3e-3, 0.7, 0.6, 0),
+        ("diloco", None, 15, 3e-3, 0.7, 0.7, 0),
+        ("diloco", None, 30, 2e-3, 0.7, 0.7, 0),
+        ("diloco", None, 30, 3e-3, 0.7, 0.7, 0),
+        ("muloco", None, 15, 2e-3, 0.7, 0.7, 0),
+        ("muloco", None, 15, 4e-3, 0.7, 0.6, 0),
+        ("muloco", None, 15, 6e-3, 0.7, 0.6, 0),
+        ("muloco", None, 30, 4e-3, 0.7, 0.7, 0),
+        ("sparseloco", None, 4, 4e-3, 1.5, None, 64),
+        ("sparseloco", "muon", 4, 4e-3, 1.5, None, 64),
+        ("sparseloco", "muon", 15, 4e-3, 1.5, None, 256),
+    )
 ]
 TUNING = [
-    Run("tune", method, h, lr, alpha, k, steps=1500, warm_steps=1000, momentum=momentum)
-    for method, h, lr, alpha, momentum, k in (
-        ("sync", 1, 4e-3, None, None, 0),
-        ("sparseloco", 4, 4e-3, 1.5, None, 64),
-        ("sparseloco", 4, 4e-3, 1.0, None, 64),
-        ("diloco", 15, 2e-3, 0.7, 0.6, 0),
-        ("diloco", 15, 3e-3, 0.7, 0.6, 0),
-        ("diloco", 15, 4e-3, 0.7, 0.6, 0),
-        ("diloco", 15, 4e-3, 1.0, 0.0, 0),
-        ("diloco", 15, 3e-3, 0.7, 0.4, 0),
-        ("diloco", 30, 2e-3, 0.7, 0.7, 0),
-        ("diloco", 30, 3e-3, 0.7, 0.4, 0),
+    Run(
+        "tune", method, h, lr, alpha, momentum=momentum, warmup=WARMUP, steps=2000, warm_steps=1000, decay=1.0
     )
-] + [
-    Run("warm", "sparseloco", 4, 4e-3, 1.0, 64, steps=2000, warm_steps=1000),
-    Run("warm", "sync", 1, SYNC_LR[4], steps=2000, warm_steps=1000),
-    *(diloco("warm", h, steps=2000, warm_steps=1000, decay=d) for h in (15, 30) for d in (0.25, DECAY)),
-    Run("scratch", "sync", 1, SYNC_LR[4], steps=2000, decay=1.0),
-    sparse("scratch", *BEST_500, steps=2000, decay=1.0),
+    for method, h, lr, alpha, momentum in (
+        ("sync", 1, 4e-3, None, None),
+        ("diloco", 15, 3e-3, 0.7, 0.7),
+        ("diloco", 15, 4e-3, 0.7, 0.6),
+        ("muloco", 15, 2e-3, 0.7, 0.7),
+        ("muloco", 15, 3e-3, 0.7, 0.6),
+        ("muloco", 15, 4e-3, 0.7, 0.6),
+        ("muloco", 15, 6e-3, 0.7, 0.6),
+    )
 ]
 SETTINGS = [
-    *(Run("sweep", "sync", 1, lr, R=r) for r, lr in ((2, 2e-3), (2, 4e-3), (8, 4e-3))),
-    *(diloco("setting", 30, R=r) for r in (2, 8)),
-    *(sparse("setting", *BEST_500, R=r) for r in (2, 8)),
-    diloco("setting", 100),
-    *(sparse("setting", 15, k) for k in (64, 1024)),
-    sparse("setting", 100, 256),
+    *(sync("setting", R=r) for r in (2, 4, 8)),
+    sync("setting", optimizer="muon"),
+    *(diloco("setting", h) for h in (15, 30, 100)),
+    *(muloco("setting", h) for h in (15, 30, 100)),
+    *(make("setting", 30, R=r) for r in (2, 8) for make in (diloco, muloco)),
+    *(sparse("setting", *BEST_500, R=r) for r in (2, 4, 8)),
+    *(sparse("setting", h, k) for h, k in ((15, 64), (15, 256), (15, 1024), (30, 512), (100, 256))),
+    Run("setting", "sparseloco", 15, **MUON_500),
+    Run("setting", "int8", 125, 2e-3, 0.7, momentum=0.5, warmup=WARMUP),
+    Run("setting", "demo", 1, 1.0, 1e-3, warmup=WARMUP),
+    Run("setting", "streaming", 20, 2e-3, 0.7, momentum=0.7, warmup=WARMUP),
 ]
 ABLATIONS = [
     *(sparse("ablation", h, k, variant="no feedback", beta=0.0) for h, k in ((4, 64), (30, 512))),
     sparse("ablation", 4, 64, variant="reset moments"),
     *(diloco("ablation", h, variant="reset moments") for h in (15, 30)),
+    muloco("ablation", 15, variant="reset moments"),
 ]
 
 
 def start_of(seed: int, steps: int = 1000) -> Run:
     """The synchronous run that warm ones go on from."""
-    return Run("start", "sync", 1, SYNC_LR[4], seed=seed, steps=steps)
+    return Run("start", "sync", 1, SYNC_LR[4, 16], seed=seed, steps=steps)
 
 
 def final(seed: int) -> list[Run]:
@@ -175,9 +194,11 @@ def final(seed: int) -> list[Run]:
         for group, warm in (("scratch", 0), ("warm", 1000))
         for same in ({"seed": seed, "steps": 2000, "warm_steps": warm, "decay": LONG_DECAY[group]},)
         for run in (
-            Run(group, "sync", 1, SYNC_LR[4], **same),
+            sync(group, **same),
+            *(make(group, h, **same) for h in (15, 30) for make in (diloco, muloco)),
             sparse(group, *BEST_500, **same),
-            *(diloco(group, h, **same) for h in (15, 30)),
+            Run(group, "sparseloco", 15, **MUON_500, **same),
+            sync(group, optimizer="muon", **same),
         )
     ]
 
@@ -185,7 +206,8 @@ def final(seed: int) -> list[Run]:
 def play(run: Run) -> dict:
     """Plays one run, on from where it was; its row."""
     words = ["--method", run.method, "--workers", run.R, "--steps", run.H, "--rounds", run.rounds]
-    words += ["--lr", run.lr, "--seed", run.seed, "--out", PLACE / run.name]
+    words += ["--lr", run.lr, "--warmup", run.warmup, "--batch", run.batch, "--seed", run.seed]
+    words += ["--windows", WINDOWS, "--out", PLACE / run.name]
     if run.method != "demo" and run.group != "start":
         words += ["--decay", run.decay]
     if run.warm_steps:
@@ -194,8 +216,9 @@ def play(run: Run) -> dict:
         words += ["--outer-lr", run.alpha]
     if run.momentum is not None:
         words += ["--momentum", run.momentum]
-    if run.beta is not None:
-        words += ["--beta", run.beta]
+    for name in ("beta", "beta2", "weight_decay", "optimizer"):
+        if getattr(run, name) is not None:
+            words += ["--" + name.replace("_", "-"), getattr(run, name)]
     if run.k:
         words += ["--k", run.k]
     words += {"": [], "no feedback": [], "reset moments": ["--reset-moments"]}[run.variant]
@@ -214,6 +237,7 @@ def play(run: Run) -> dict:
     return asdict(run) | {
         "cpu": machine()["cpu"],
         "params": PARAMETERS,
+        "windows": WINDOWS,
         "val_loss": answer["val_loss"],
         "curve": [[r * run.H, loss] for r, loss in answer["curve"]],
         "bytes_per_worker_round": sent,
@@ -255,8 +279,8 @@ def main() -> None:
         future.result()
     rows = rows_of(known)
     if rows:
-        columns = "group method R H k lr alpha momentum decay variant seed steps traffic val_loss gap".split()
-        publish(NAME, TITLE, rows, NOTE, [*columns[:-1], "gap %"])
+        columns = "group method optimizer R H k lr alpha momentum variant seed steps traffic val_loss".split()
+        publish(NAME, TITLE, rows, NOTE, [*columns, "gap %"])
 
 
 def _known() -> dict[Run, dict]:
@@ -265,19 +289,20 @@ def _known() -> dict[Run, dict]:
     known = {}
     for row in json.loads(results.read_text())["rows"] if results.exists() else []:
         run = Run(**{name: row[name] for name in Run.__dataclass_fields__ if name in row})
-        known[run] = asdict(run) | row
+        known[run] = asdict(run) | {"windows": OLD_WINDOWS} | row
     return known
 
 
-_ORDER = ("group", "method", "R", "H", "k", "seed", "lr", "alpha", "momentum", "beta", "variant", "decay")
+_ORDER = "windows group method optimizer R H k seed lr alpha momentum beta variant decay warmup".split()
 
 
 def rows_of(known: dict[Run, dict]) -> list[dict]:
-    """All rows in order, each with its baseline's loss and its gap to that."""
+    """All rows in order, each with its baseline's loss, over as many windows, and its gap to that."""
     out = []
     for run, row in known.items():
         base = known.get(run.baseline, known.get(replace(run.baseline, group="start")))
-        loss = None if base is None else base["val_loss"]
+        like = base is not None and base["windows"] == row["windows"]
+        loss = base["val_loss"] if like else row.get("baseline")
         gap = None if loss is None else 100 * (row["val_loss"] / loss - 1)
         out.append(row | {"baseline": loss, "gap %": gap})
     return sorted(out, key=lambda row: [(row[name] is not None, row[name]) for name in _ORDER])

@@ -12,7 +12,7 @@ from pi_train.codecs import max_update_bytes
 
 from .assembly import COLOURS, assemble, chart
 from .common import RESULTS
-from .loss import LONG_DECAY
+from .loss import WINDOWS
 
 PARAMETERS = 828_544
 
@@ -56,10 +56,10 @@ def _over_seeds() -> list[dict]:
     """The long runs of each method and setting together: mean loss, and mean, least and largest gap to
     synchronous AdamW of the same seed."""
     path = RESULTS / "loss.json"
-    names = ("group", "method", "H", "k", "lr", "alpha", "decay")
+    names = ("group", "method", "optimizer", "H", "k", "lr", "alpha", "momentum")
     found = defaultdict(list)
     for row in json.loads(path.read_text())["rows"] if path.exists() else []:
-        if row["group"] in ("scratch", "warm") and row["gap %"] is not None:
+        if row["group"] in ("scratch", "warm") and row["windows"] == WINDOWS and row["gap %"] is not None:
             found[tuple(row[name] for name in names)].append(row)
     out = []
     for values, rows in found.items():
@@ -94,19 +94,21 @@ def _plots(out: dict) -> list[str]:
 
 def _label(row: dict) -> str:
     k = f", k = {row['k']}" if row["k"] else ""
-    return f"{row['method']}, H = {row['H']}{k}, alpha = {row['alpha']}"
+    optimizer = f" with {row['optimizer']}" if row["optimizer"] else ""
+    return f"{row['method']}{optimizer}, H = {row['H']}{k}"
 
 
 def _curves(rows: list[dict]) -> str:
     """The gap to the baseline of the same seed as a curve over steps, the mean of all seeds."""
     sections = []
     for group in ("scratch", "warm"):
-        mine = [r for r in rows if r["group"] == group and r["curve"] and r["decay"] == LONG_DECAY[group]]
-        bases = {row["seed"]: dict(map(tuple, row["curve"])) for row in mine if row["method"] == "sync"}
+        mine = [r for r in rows if r["group"] == group and r["curve"] and r["windows"] == WINDOWS]
+        baselines = [row for row in mine if row["method"] == "sync" and not row["optimizer"]]
+        bases = {row["seed"]: dict(map(tuple, row["curve"])) for row in baselines}
         gaps: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in mine:
             base = bases.get(row["seed"])
-            if base is None or row["method"] == "sync":
+            if base is None or row in baselines:
                 continue
             for step, loss in row["curve"]:
                 nearest = base[min(base, key=lambda b: abs(b - step))]
@@ -125,8 +127,8 @@ def _frontier(rows: list[dict]) -> str:
     """Loss against total traffic: each method's best run at each setting of the sweeps."""
     best: dict[str, dict[float, float]] = defaultdict(dict)
     for row in rows:
-        if row["steps"] == 500 and row["R"] == 4 and not row["variant"]:
-            points = best[row["method"]]
+        if (row["steps"], row["R"], row["windows"], row["variant"]) == (500, 4, WINDOWS, ""):
+            points = best[" with ".join(filter(None, (row["method"], row["optimizer"])))]
             points[row["traffic"]] = min(row["val_loss"], points.get(row["traffic"], float("inf")))
     lines = [
         (method, colour, sorted((traffic, loss) for traffic, loss in points.items()))
