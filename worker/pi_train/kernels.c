@@ -90,9 +90,9 @@ static void add_sparse(const uint8_t *chunk, int64_t k, int64_t weight, int64_t 
     const int64_t step = step_of(chunk) * weight, level[4] = {-3 * step, -step, step, 3 * step};
     int64_t i = 0;
     if (k % 2 == 0) { /* four entries are six bytes of indices and one of levels; eight bytes are read */
-        for (; i + 4 <= k && index + 3 * i / 2 + 8 <= end; i += 4) {
-            const uint64_t at = read_u64(index + 3 * i / 2);
-            const unsigned code = codes[i / 4];
+        for (const uint8_t *six = index; i + 4 <= k && six + 8 <= end; i += 4, six += 6, codes++) {
+            const uint64_t at = read_u64(six);
+            const unsigned code = *codes;
             total[at >> 52] += level[code >> 6];
             total[at >> 40 & 0xFFF] += level[code >> 4 & 3];
             total[at >> 28 & 0xFFF] += level[code >> 2 & 3];
