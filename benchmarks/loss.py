@@ -105,6 +105,7 @@ BEST_500 = (4, 64)
 """H, k."""
 MUON_500 = {"lr": 4e-3, "alpha": 1.5, "k": 256, "optimizer": "muon", "warmup": WARMUP}
 """The best of those with Muon, H = 15."""
+SEEDS = 0, 1, 2
 LONG_DECAY = {"scratch": 0.5, "warm": 1.0}
 """By group; the file has rows of others."""
 
@@ -187,20 +188,20 @@ def start_of(seed: int, steps: int = 1000) -> Run:
     return Run("start", "sync", 1, SYNC_LR[4, 16], seed=seed, steps=steps)
 
 
-def final(seed: int) -> list[Run]:
-    """The long runs of a seed, what others wait for first."""
-    return [start_of(seed)] + [
-        run
-        for group, warm in (("scratch", 0), ("warm", 1000))
-        for same in ({"seed": seed, "steps": 2000, "warm_steps": warm, "decay": LONG_DECAY[group]},)
-        for run in (
-            sync(group, **same),
-            *(make(group, h, **same) for h in (15, 30) for make in (diloco, muloco)),
-            sparse(group, *BEST_500, **same),
-            Run(group, "sparseloco", 15, **MUON_500, **same),
-            sync(group, optimizer="muon", **same),
-        )
-    ]
+def finals() -> list[Run]:
+    """The long runs, what others wait for first, then what the aims speak of, each for all seeds."""
+    runs = [start_of(seed) for seed in SEEDS]
+    for h in (15, 30, 0):
+        for group, warm in (("warm", 1000), ("scratch", 0)):
+            for seed in SEEDS:
+                same = {"seed": seed, "steps": 2000, "warm_steps": warm, "decay": LONG_DECAY[group]}
+                if h:
+                    runs += [make(group, h, **same) for make in (diloco, muloco)]
+                else:
+                    runs += [sync(group, optimizer="muon", **same), sparse(group, *BEST_500, **same)]
+                if h == 15:
+                    runs += [sync(group, **same), Run(group, "sparseloco", h, **MUON_500, **same)]
+    return runs
 
 
 def play(run: Run) -> dict:
@@ -269,7 +270,7 @@ def main() -> None:
         starts: dict[Run, Future] = {}
         done = []
         others = [*SWEEP, *TUNING, *SETTINGS, *ABLATIONS]
-        for run in dict.fromkeys([start_of(0), *others, *final(0), *final(1), *final(2)]):
+        for run in dict.fromkeys([start_of(0), *others, *finals()]):
             if run.group == "start":
                 starts[run] = threads.submit(start, run)
             else:
