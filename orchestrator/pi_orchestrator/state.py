@@ -327,18 +327,19 @@ def train_window(pool: Pool, ahead: bool = False) -> int:
     """Seconds for the commit phase of the next round: `usual_window` of the recent ones, inside the pool's
     bounds.
 
-    Who was not in time counts with all the time that it had. A node that has not committed lately may still
-    have to load everything: then the window is the longest. Where nodes train `ahead` (`outer.delay`), a
-    round takes them the time since their commitment to the one before, so that there is enough of it for
-    whoever has to train it again.
+    Who was not in time counts with all the time that it had. A node that has not committed lately, or not
+    since it joined, may still have to load everything: then the window is the longest. Where nodes train
+    `ahead` (`outer.delay`), a round takes them the time since their commitment to the one before, so that
+    there is enough of it for whoever has to train it again.
     """
     shortest, longest = pool.params["min_train_window"], pool.params["max_train_window"]
     times: dict[str, list[int]] = {node: [] for node in pool.expected(pool.next_round)}
     known = set()
     for number in sorted(pool.rounds)[-RECENT_ROUNDS:]:
         round_, before = pool.rounds[number], pool.rounds.get(number - 1) if ahead else None
-        known |= round_.committed.keys()
         for node in times.keys() & set(pool.expected(number)):
+            if node in round_.committed:
+                known.add(node)
             began = before.committed.get(node, round_.opened_at) if before else round_.opened_at
             times[node].append(max(0, round_.committed.get(node, round_.commit_deadline) - began))
     if not times or not times.keys() <= known:

@@ -110,6 +110,7 @@ def test_any_order_of_events(events: list[Fact | Tick]):
                     assert not pool.ended_at and number <= PARAMS["rounds"]
                     assert number == (current.number + 1 if current else 0)
                     assert current is None or current.closed_at
+                    assert all(8 <= train_window(pool, ahead) <= 100 for ahead in (False, True))
                 case SealReveals(_, number):
                     assert (
                         not pool.rounds[number].sealed_at and event.now > pool.rounds[number].commit_deadline
@@ -355,6 +356,12 @@ def test_the_window_follows_what_nodes_took_and_waits_for_newcomers():
         took = dict(zip((*NODES, "0xD"), (80, 80, 80, 85), strict=True))
         play(number, 1000 * number, 100, took)
     assert window() == 100, "nor longer than the pool's"
+    play(43, 43_000, 100, dict.fromkeys((*NODES, "0xD"), 10))
+    log.append(Fact("Left", 8, 43_200, fact_args("Left", 1, 43, "0xD", 1)))
+    log.append(Fact("Joined", 9, 43_300, fact_args("Joined", 1, 44, "0xD", 1)))
+    assert window() == 100, "who comes back may have to load everything too"
+    play(44, 44_000, 100, dict.fromkeys(NODES, 10))
+    assert window() == 100, "and is still at it"
 
 
 def test_a_node_that_has_vanished_delays_its_rounds_by_half_a_round():
