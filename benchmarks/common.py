@@ -51,16 +51,29 @@ def publish(
     columns: Sequence[str] | None = None,
     **more: object,
 ) -> None:
-    """Prints `rows` (or some columns of them) as a table and writes them with the machine, `note` and `more`
-    to results/NAME.json."""
-    table = Table(title=title, caption=note, caption_justify="left")
+    """Prints `rows` (or some columns of them) as a table, a single one upright, and writes them with the
+    machine, `note` and `more` to results/NAME.json."""
+    table = Table(title=title, title_justify="left")
     columns = list(rows[0]) if columns is None else columns
-    for column in columns:
-        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
-    for row in rows:
-        table.add_row(*(f"{row[c]:.4g}" if isinstance(row[c], float) else str(row[c]) for c in columns))
-    Console(width=120).print(table)
+    if len(rows) == 1:
+        table.show_header = False
+        table.add_column()
+        table.add_column(justify="right")
+        for column in columns:
+            table.add_row(column, _cell(rows[0][column]))
+    else:
+        for column in columns:
+            table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+        for row in rows:
+            table.add_row(*(_cell(row[column]) for column in columns))
+    console = Console(width=120)
+    console.print(table)
+    console.print(note, highlight=False)
     save(name, title, rows, note, **more)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def save(name: str, title: str, rows: list[dict], note: str, **more: object) -> None:
