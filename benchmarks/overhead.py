@@ -28,8 +28,9 @@ from pi_train.prepare import prepare
 from .common import publish
 
 NODE = "0x" + "11" * 20
-SHAPES = ((GptSpec(), 280), (GptSpec(layers=4, heads=8, width=256), 80))
-"""Models, and inner steps of a round of about 30 s on one core that has nothing else to do."""
+SHAPES = (GptSpec(), GptSpec(layers=4, heads=8, width=256))
+ROUND_SECONDS = 30
+TRIAL_STEPS = 12
 
 
 def opened(result) -> Reveal:
@@ -46,25 +47,54 @@ def opened(result) -> Reveal:
     )
 
 
+class Setting:
+    """A run of one model with rounds of so many inner steps, at its start."""
+
+    def __init__(self, model: GptSpec, steps: int, home: Path):
+        from pi_train.fixed import to_fp32
+        from pi_train.inner import InnerLoop
+        from pi_train.state import Border, PrivateState
+
+        store = LocalStore(home / "store")
+        self.spec = prepare(store=store, model=model, inner=InnerSpec(steps=steps))
+        self.n = n = parameter_count(self.spec.model)
+        self.corpus = load_corpus(self.spec, store.get, home / "data")
+        file = store.get(self.spec.genesis_file, checkpoint_bytes(n, False))
+        self.genesis = Checkpoint.from_bytes(file, n, False)
+        zeros = PrivateState.zeros(n)
+        start = Border(to_fp32(self.genesis.theta, self.spec.frac_bits), zeros.m, zeros.v, 0)
+        self.bare = InnerLoop(self.spec, default_class(), start)
+
+    def batches(self):
+        return batches(self.spec, self.corpus, self.genesis.root(), node=NODE, round_=0, width=1)
+
+
+def steps_of_a_round(model: GptSpec, home: Path) -> int:
+    """Whole segments, about as many as fit into `ROUND_SECONDS` on a core that has nothing else to do."""
+    from pi_train.inner import learning_rate
+
+    setting = Setting(model, TRIAL_STEPS, home)
+    segment, began = setting.spec.trace.segment, 0.0
+    for i, batch in enumerate(setting.batches()):
+        if i == segment:
+            began = time.thread_time()
+        setting.bare.train_step(batch.tokens, learning_rate(setting.spec, i))
+    pace = (time.thread_time() - began) / (TRIAL_STEPS - segment)
+    return segment * round(ROUND_SECONDS / pace / segment)
+
+
 def measure(model: GptSpec, steps: int, home: Path) -> list[dict]:
-    from pi_train.fixed import to_fp32
-    from pi_train.inner import InnerLoop, learning_rate
+    from pi_train.inner import learning_rate
     from pi_train.slot import SlotRun
-    from pi_train.state import Border, PrivateState
     from pi_worker.journal import Journal
 
-    cls, store = default_class(), LocalStore(home / "store")
-    spec = prepare(store=store, model=model, inner=InnerSpec(steps=steps))
-    n = parameter_count(spec.model)
-    corpus = load_corpus(spec, store.get, home / "data")
-    genesis = Checkpoint.from_bytes(store.get(spec.genesis_file, checkpoint_bytes(n, False)), n, False)
-    zeros = PrivateState.zeros(n)
-    bare = InnerLoop(spec, cls, Border(to_fp32(genesis.theta, spec.frac_bits), zeros.m, zeros.v, 0))
-    journal = Journal(home / "journal")
+    setting = Setting(model, steps, home)
+    spec, n, genesis, bare = setting.spec, setting.n, setting.genesis, setting.bare
+    journal, cls = Journal(home / "journal"), default_class()
     slot = SlotRun(spec, genesis, round_=0, state=None, class_id=cls.id, borders=journal.begin(0))
     taken = dict.fromkeys(("bare", "slot", "finish", "journal", "outer", "beside"), 0.0)
     all_threads, clock = time.process_time(), time.thread_time()
-    for i, batch in enumerate(batches(spec, corpus, genesis.root(), node=NODE, round_=0, width=1)):
+    for i, batch in enumerate(setting.batches()):
         at = time.thread_time()
         bare.train_step(batch.tokens, learning_rate(spec, i))
         between = time.thread_time()
@@ -101,9 +131,10 @@ def measure(model: GptSpec, steps: int, home: Path) -> list[dict]:
 def main() -> None:
     pin(default_class())
     rows = []
-    for model, steps in SHAPES:
+    for model in SHAPES:
         with tempfile.TemporaryDirectory() as folder:
-            rows += measure(model, steps, Path(folder))
+            steps = steps_of_a_round(model, Path(folder, "trial"))
+            rows += measure(model, steps, Path(folder, "round"))
     publish(
         "overhead", "A worker's round of about 30 s, one thread", rows, "seconds of the thread that trains"
     )

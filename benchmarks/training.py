@@ -12,7 +12,7 @@ from pi_train.codecs import max_update_bytes
 
 from .assembly import COLOURS, assemble, chart
 from .common import RESULTS
-from .loss import WINDOWS
+from .loss import OLD_WINDOWS, WINDOWS
 
 PARAMETERS = 828_544
 
@@ -89,7 +89,12 @@ def _bytes() -> list[dict]:
 
 def _plots(out: dict) -> list[str]:
     rows = out.get("loss")
-    return [_curves(rows), _frontier(rows)] if rows else []
+    if not rows:
+        return []
+    frontiers = [
+        _frontier(rows, steps, windows) for windows in (WINDOWS, OLD_WINDOWS) for steps in (500, 1000)
+    ]
+    return [_curves(rows), *filter(None, frontiers)]
 
 
 def _label(row: dict) -> str:
@@ -123,16 +128,21 @@ def _curves(rows: list[dict]) -> str:
     return "".join(sections)
 
 
-def _frontier(rows: list[dict]) -> str:
-    """Loss against total traffic: each method's best run at each setting of the sweeps."""
+def _frontier(rows: list[dict], steps: int, windows: int) -> str:
+    """Loss against total traffic: each method's best run at each setting of those from scratch."""
     best: dict[str, dict[float, float]] = defaultdict(dict)
     for row in rows:
-        if (row["steps"], row["R"], row["windows"], row["variant"]) == (500, 4, WINDOWS, ""):
+        like = (row["steps"], row["warm_steps"], row["R"], row["windows"], row["variant"], row["seed"])
+        if like == (steps, 0, 4, windows, "", 0) and row["group"] != "start":
             points = best[" with ".join(filter(None, (row["method"], row["optimizer"])))]
             points[row["traffic"]] = min(row["val_loss"], points.get(row["traffic"], float("inf")))
+    if len(best) < 3:  # the sweeps of one thing
+        return ""
     lines = [
         (method, colour, sorted((traffic, loss) for traffic, loss in points.items()))
         for colour, (method, points) in zip(COLOURS, best.items(), strict=False)
     ]
-    note = "Held-out loss after 500 steps, by times less traffic than synchronous fp32."
-    return chart("Loss against traffic", note, lines, log=True)
+    note = (
+        f"Held-out loss over {windows} windows, by times less traffic than synchronous fp32; R = 4, seed 0."
+    )
+    return chart(f"Loss against traffic after {steps} steps", note, lines, log=True)
