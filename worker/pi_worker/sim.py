@@ -179,7 +179,7 @@ class Simulation:
             os.replace(now, old)
         os.replace(new, now)
         shutil.rmtree(old, ignore_errors=True)
-        self._save_after = time.monotonic() + 20 * (time.monotonic() - began)
+        self._save_after = time.monotonic() + min(60, 20 * (time.monotonic() - began))
 
     def _load(self) -> None:
         place = self.folder / "state"
