@@ -8,9 +8,6 @@
 
 #include <stdint.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 enum { SPARSE = 1, INT8, FIXED, DCT };
 enum { SGD, NESTEROV, SIGN };
@@ -273,78 +270,73 @@ void pi_decode(const Format *f, const uint8_t *body, int64_t start, int64_t stop
 
 /* --- the outer step ----------------------------------------------------------------------------------------- */
 
-/* total / (width * 2^16), half away from zero, in place: |total| <= 2^47 * width, width < 2^15. Long division by
-   two digits of 16 bits, so that products of 32 bits do: x / width = x * magic >> 31 + bits for x < 2^31, since
-   magic is above 2^(31 + bits) / width by at most 1, and x / 2^(31 + bits) < 1 / width. */
-static void mean(int64_t *restrict total, int64_t length, int64_t width)
+typedef struct {
+    int64_t width;
+    int bits; /* the smallest with width <= 2^bits */
+    uint32_t magic;
+} Divisor;
+
+static Divisor divisor(int64_t width)
 {
-    int bits = 0;
-    while (((int64_t)1 << bits) < width) bits++;
-    if (((int64_t)1 << bits) == width) {
-        const int64_t half = (int64_t)1 << (15 + bits);
-        for (int64_t i = 0; i < length; i++) total[i] = (total[i] + half + (total[i] >> 63)) >> (16 + bits);
-        return;
-    }
-    const uint32_t magic = (uint32_t)(((uint64_t)1 << (31 + bits)) / (uint64_t)width + 1), divisor = (uint32_t)width;
-    for (int64_t i = 0; i < length; i++) {
-        const int64_t sign = total[i] >> 63;
-        const uint64_t x = (uint64_t)(((total[i] ^ sign) - sign + (width << 15)) >> 16);
-        const uint32_t high = (uint32_t)(x >> 16);
-        const uint32_t first = (uint32_t)((uint64_t)high * magic >> (31 + bits));
-        const uint32_t rest = (high - first * divisor) << 16 | (uint32_t)(x & 0xFFFF);
-        const uint32_t second = (uint32_t)((uint64_t)rest * magic >> (31 + bits));
-        total[i] = (((int64_t)first << 16 | second) ^ sign) - sign;
-    }
+    Divisor d = {width, 0, 0};
+    while (((int64_t)1 << d.bits) < width) d.bits++;
+    if (((int64_t)1 << d.bits) != width) d.magic = (uint32_t)(((uint64_t)1 << (31 + d.bits)) / (uint64_t)width + 1);
+    return d;
 }
 
-/* Copies past the caches: what is written is not read again soon, and a line need not be fetched to be replaced. */
-static void stream(void *to, const void *from, int64_t bytes)
+/* total / (width * 2^16), half away from zero: |total| <= 2^47 * width, width < 2^15. Where width is no power of
+   two, long division by two digits of 16 bits, so that products of 32 bits do: x / width = x * magic >> 31 + bits
+   for x < 2^31, since magic is above 2^(31 + bits) / width by at most 1, and x / 2^(31 + bits) < 1 / width. */
+static inline int64_t mean(Divisor d, int64_t total)
 {
-#ifdef __SSE2__
-    if (((uintptr_t)to & 15) == 0) {
-        const int64_t whole = bytes / 16 * 16;
-        for (int64_t i = 0; i < whole; i += 16)
-            _mm_stream_si128((__m128i *)((char *)to + i), _mm_loadu_si128((const __m128i *)((const char *)from + i)));
-        memcpy((char *)to + whole, (const char *)from + whole, (size_t)(bytes - whole));
-        return;
-    }
-#endif
-    memcpy(to, from, (size_t)bytes);
+    const int64_t sign = total >> 63;
+    if (d.magic == 0) return (total + ((int64_t)1 << (15 + d.bits)) + sign) >> (16 + d.bits);
+    const uint64_t x = (uint64_t)(((total ^ sign) - sign + (d.width << 15)) >> 16);
+    const uint32_t high = (uint32_t)(x >> 16);
+    const uint32_t first = (uint32_t)((uint64_t)high * d.magic >> (31 + d.bits));
+    const uint32_t rest = (high - first * (uint32_t)d.width) << 16 | (uint32_t)(x & 0xFFFF);
+    const uint32_t second = (uint32_t)((uint64_t)rest * d.magic >> (31 + d.bits));
+    return (((int64_t)first << 16 | second) ^ sign) - sign;
 }
 
 typedef struct {
-    int64_t width, lr, mu;
     int32_t rule;
+    int64_t lr, mu;
+    Divisor width;
 } Rule;
 
-/* The outer rule for at most TILE places; `total` is used up. */
-static void apply(const Rule *r, int64_t length, int64_t *restrict total, const int32_t *restrict theta,
+static int32_t moved(int32_t theta, int64_t by) { return (int32_t)clip(theta - by, INT32_MIN, INT32_MAX); }
+
+/* The outer rule. Momentum is int64 at any address: in a mapped file it lies at any 4 bytes. */
+static void apply(Rule r, int64_t length, const int64_t *restrict total, const int32_t *restrict theta,
                   int32_t *restrict new_theta, const uint8_t *restrict momentum, uint8_t *restrict new_momentum)
 {
-    int32_t result[TILE];
-    int64_t moved[TILE];
-    const int64_t lr = r->lr, mu = r->mu, bound = ((int64_t)1 << 62) / (lr > 0 ? lr : 1);
-    if (r->rule == SIGN) {
-        for (int64_t i = 0; i < length; i++) {
-            const int64_t sign = (total[i] > 0) - (total[i] < 0);
-            result[i] = (int32_t)clip(theta[i] - lr * sign, INT32_MIN, INT32_MAX);
-        }
-        stream(new_theta, result, 4 * length);
+    const int64_t lr = r.lr, mu = r.mu, bound = ((int64_t)1 << 62) / (lr > 0 ? lr : 1);
+    switch (r.rule) {
+    case SGD:
+        for (int64_t i = 0; i < length; i++) new_theta[i] = moved(theta[i], divide_q16(mean(r.width, total[i]) * lr));
         return;
-    }
-    mean(total, length, r->width);
-    if (r->rule == NESTEROV) {
-        memcpy(moved, momentum, 8 * (size_t)length); /* in a mapped file it lies at any 4 bytes */
+    case SIGN:
+        for (int64_t i = 0; i < length; i++) new_theta[i] = moved(theta[i], lr * ((total[i] > 0) - (total[i] < 0)));
+        return;
+    case NESTEROV:
         for (int64_t i = 0; i < length; i++) {
-            const int64_t m = clip(divide_q16(mu * moved[i]) + total[i], -MOMENTUM_MAX, MOMENTUM_MAX);
-            moved[i] = m;
-            total[i] = clip(total[i] + divide_q16(mu * m), -bound, bound);
+            int64_t m;
+            memcpy(&m, momentum + 8 * i, sizeof m);
+            const int64_t step = mean(r.width, total[i]);
+            m = clip(divide_q16(mu * m) + step, -MOMENTUM_MAX, MOMENTUM_MAX);
+            memcpy(new_momentum + 8 * i, &m, sizeof m);
+            new_theta[i] = moved(theta[i], divide_q16(clip(step + divide_q16(mu * m), -bound, bound) * lr));
         }
-        stream(new_momentum, moved, 8 * length);
     }
-    for (int64_t i = 0; i < length; i++)
-        result[i] = (int32_t)clip(theta[i] - divide_q16(total[i] * lr), INT32_MIN, INT32_MAX);
-    stream(new_theta, result, 4 * length);
+}
+
+/* Has the caches fetch share i of n of `bytes` bytes, to be read or, where `write`, written. */
+static void fetch(const void *from, int64_t bytes, int64_t i, int64_t n, int write)
+{
+    for (int64_t line = i * bytes / n / 64 * 64; line < (i + 1) * bytes / n; line += 64)
+        if (write) __builtin_prefetch((const char *)from + line, 1, 2);
+        else __builtin_prefetch((const char *)from + line, 0, 2);
 }
 
 /* New theta (and momentum) of the places [start, stop) of an update's, from `count` bodies and their weights
@@ -353,17 +345,20 @@ void pi_step(const Format *f, int64_t count, const uint8_t *const *bodies, const
              int32_t rule, int64_t lr, int64_t mu, int64_t start, int64_t stop, const int32_t *theta,
              int32_t *new_theta, const uint8_t *momentum, uint8_t *new_momentum)
 {
-    const Rule r = {width, lr, mu, rule};
+    const Rule r = {rule, lr, mu, divisor(width)};
     int64_t total[BLOCK];
     for (int64_t block = start; block < stop; block += BLOCK) {
-        const int64_t length = min64(BLOCK, stop - block);
+        const int64_t length = min64(BLOCK, stop - block), here = block - start;
         memset(total, 0, sizeof total);
-        for (int64_t i = 0; i < count; i++) add_block(f, bodies[i], block, length, weights[i], total);
-        for (int64_t tile = 0; tile < length; tile += TILE) {
-            const int64_t at = block - start + tile;
-            apply(&r, min64(TILE, length - tile), total + tile, theta + at, new_theta + at,
-                  rule == NESTEROV ? momentum + 8 * at : 0, rule == NESTEROV ? new_momentum + 8 * at : 0);
+        for (int64_t i = 0; i < count; i++) { /* what comes behind the sums is under way meanwhile */
+            fetch(theta + here, 4 * length, i, count, 0);
+            fetch(new_theta + here, 4 * length, i, count, 1);
+            if (rule == NESTEROV) fetch(momentum + 8 * here, 8 * length, i, count, 0);
+            if (rule == NESTEROV) fetch(new_momentum + 8 * here, 8 * length, i, count, 1);
+            add_block(f, bodies[i], block, length, weights[i], total);
         }
+        apply(r, length, total, theta + here, new_theta + here, rule == NESTEROV ? momentum + 8 * here : 0,
+              rule == NESTEROV ? new_momentum + 8 * here : 0);
     }
 }
 
