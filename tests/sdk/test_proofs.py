@@ -11,6 +11,7 @@ from pi_sdk.types import CodecSpec, GptSpec, OuterSpec
 from pi_train import fraud
 from pi_train.codecs import UpdateFile, encode_update
 from pi_train.outer import Checkpoint, outer_step
+from pi_worker.artifacts import PoolLog
 from small_pool import STORE, TOKEN, Participant, make_hash, opened, participant, run_spec
 
 Someone = Callable[..., Client]
@@ -37,7 +38,7 @@ class Round:
         self.creator.close_round(self.pool_id, checkpoint.root(), make_hash("checkpoint").hex())
 
 
-def sealed_round(someone: Someone, codec: CodecSpec, false_norm: int = 0) -> Round:
+def sealed_round(someone: Someone, codec: CodecSpec, false_norm: int = 0, rounds_funded: int = 1) -> Round:
     """Two workers reveal updates; the last one's norm is off by `false_norm`."""
     outer = OuterSpec(rule="sign", lr=16777) if codec.name == "dct-topk" else OuterSpec()
     spec = run_spec(2).model_copy(
@@ -45,7 +46,7 @@ def sealed_round(someone: Someone, codec: CodecSpec, false_norm: int = 0) -> Rou
     )
     creator = someone()
     params = PoolParams(orchestrator=creator.address or "", rounds=2, min_seats=0)
-    budget = params.reserve_per_round()
+    budget = params.reserve_per_round() * rounds_funded
     creator.mint(creator.address or "", budget + params.close_bond)
     pool_id = creator.create_pool(spec, params, STORE)
     creator.fund_pool(pool_id, budget)
@@ -101,6 +102,25 @@ def test_a_wrong_checkpoint_is_disproved_and_the_round_closed_again(someone: Som
     played.close(right)
     assert fraud.find_fault(played.spec, 0, GENESIS, played.reveals, [], right) is None
     assert played.creator.result_root(played.pool_id, 0) == right.root()
+
+
+def test_who_recomputes_closes_sees_whether_a_disproved_one_is_done_again(someone: Someone):
+    for is_late in (False, True):
+        played, finder = sealed_round(someone, CodecSpec(), rounds_funded=2), someone()
+        wrong = Checkpoint(played.right().theta + np.int32(1))
+        played.close(wrong)
+        log = PoolLog(finder, played.pool_id)
+        log.refresh()
+        assert log.closed[0].root == wrong.root()
+        if is_late:
+            played.creator.open_round(played.pool_id, 60)
+        args = (played.pool_id, 0, GENESIS, played.reveals, [], wrong)
+        proof = fraud.outer_step_proof(played.spec, *args, fraud.Fault(1))
+        finder.prove_outer_step(proof.leaf, proof.reveals, proof.excluded)
+        log.refresh()
+        # The votes of a round that has opened are about the close that it opened with.
+        assert [close.root for close in log.closed.values()] == [wrong.root()] * is_late
+        assert played.creator.pool(played.pool_id).phase == (Phase.COMMIT if is_late else Phase.SEALED)
 
 
 def test_a_proof_goes_on_over_several_transactions(someone: Someone):

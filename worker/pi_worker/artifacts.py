@@ -89,7 +89,7 @@ class PoolLog:
                     self.excluded.setdefault(round_, {})[args["node"]] = args["reason"]
                 case "RoundClosed":
                     self.closed[round_] = Closed(args["root"], args["checkpoint_file"].hex(), event.block)
-                case "CloseDisproved":
+                case "CloseDisproved" if round_ + 1 not in self.opened:  # later, only its bond is gone
                     self.closed.pop(round_, None)
                     self.excluded.pop(round_, None)
                 case "CloseOverruled":
