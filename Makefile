@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .make
+PYTHON_DONE := .venv/done
+NODE_DONE := node_modules/done
 
 AUDIT := $(STAMPS)/audit/bin
 
@@ -70,10 +72,9 @@ coverage: setup ## lines and branches of the contracts that the Solidity tests r
 clean: ## removes what set-up and runs made
 	rm -rf .venv node_modules $(STAMPS) runs contracts/out contracts/cache
 
-setup: $(STAMPS)/python $(STAMPS)/node $(STAMPS)/contracts
+setup: $(PYTHON_DONE) $(NODE_DONE) $(STAMPS)/contracts
 
-$(STAMPS)/python: requirements.txt pyproject.toml
-	@mkdir -p $(STAMPS)
+$(PYTHON_DONE): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
@@ -84,11 +85,11 @@ $(AUDIT)/slither: tools/requirements-audit.txt
 	$(AUDIT)/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(STAMPS)/node: package.json package-lock.json
-	@mkdir -p $(STAMPS)
+$(NODE_DONE): package.json package-lock.json
 	npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
-$(STAMPS)/contracts: $(STAMPS)/node $(STAMPS)/python foundry.toml tools/solc $(wildcard contracts/src/*.sol contracts/src/*/*.sol)
+$(STAMPS)/contracts: $(NODE_DONE) $(PYTHON_DONE) foundry.toml tools/solc $(wildcard contracts/src/*.sol contracts/src/*/*.sol)
 	npx --no-install forge build contracts/src
+	@mkdir -p $(STAMPS)
 	@touch $@
