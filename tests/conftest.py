@@ -20,3 +20,10 @@ def pytest_xdist_make_scheduler(config, log):
             return "contracts" if nodeid.startswith("tests/contracts/") else super()._split_scope(nodeid)
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with a slow test come first, so that none of them is left to one process at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
