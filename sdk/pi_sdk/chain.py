@@ -75,7 +75,7 @@ _HINTS = {
     "NoAppeal": "only the side that lost may appeal, and only where a larger jury is left",
     "ConfirmOnly": "the confirm-only round takes no update",
     "NodeConvicted": "this node was convicted in this pool; another pool takes it",
-    "WrongPhase": "the round has moved on",
+    "WrongPhase": "the round is in another phase",
     "TooEarly": "only the orchestrator may do this before that time",
     "TooFewSlots": "more workers must join before a round can open",
     "TooFewSeats": "more validators must take a seat before a round can open",

@@ -263,14 +263,20 @@ def test_so_it_does_where_slots_are_trained_ahead(net: TestNetwork):
         worker.kill()
 
 
-def test_a_commitment_that_the_chain_forgets_is_made_again(net: TestNetwork):
-    """The chain goes back to before the commitments while their updates are being uploaded."""
+@pytest.mark.parametrize("kept", [False, True], ids=["both", "one of two"])
+def test_a_commitment_that_the_chain_forgets_is_made_again(net: TestNetwork, kept: bool):
+    """The chain goes back to before the commitments, or to between them, while their updates are being
+    uploaded. Whose commitment is still there finds that it is too early for its reveal, and waits."""
     pool_id, spec = net.pool(rounds=2)
-    workers = [net.worker(pool_id, i) for i in (80, 81)]
+    nodes = (82, 83) if kept else (80, 81)
+    first, second = workers = [net.worker(pool_id, i) for i in nodes]
     for worker in workers:
         worker.wait_for("revealed", round=0)
         worker.kill(signal.SIGSTOP)
     wait_for("round 1", lambda: net.creator.pool(pool_id).next_round == 2)
+    if kept:
+        first.kill(signal.SIGCONT)
+        first.wait_for("committed", round=1)
     before = net.chain.rpc("evm_snapshot")
     for worker in workers:
         worker.kill(signal.SIGCONT)
@@ -279,14 +285,18 @@ def test_a_commitment_that_the_chain_forgets_is_made_again(net: TestNetwork):
     for worker in workers:
         worker.wait_for("committed", round=1)
     time.sleep(2)  # until they wait for the store
+    second.kill(signal.SIGSTOP)
     assert net.chain.rpc("evm_revert", before)
     net.orchestrator.kill(signal.SIGCONT)
+    time.sleep(2)  # until the first has tried to reveal
+    second.kill(signal.SIGCONT)
     for worker in workers:
         worker.end(0)
-        assert [e["round"] for e in worker.events("committed")] == [0, 1, 1, 2]
         assert not worker.events("missed")
+    assert [e["round"] for e in first.events("committed")] == ([0, 1, 2] if kept else [0, 1, 1, 2])
+    assert [e["round"] for e in second.events("committed")] == [0, 1, 1, 2]
     price = net.creator.pool_params(pool_id).price_per_slot
-    for i in (80, 81):
+    for i in nodes:
         assert net.creator.total_earned(net.key("operator", i).address) == spec.rounds * price
 
 

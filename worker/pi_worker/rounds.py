@@ -314,6 +314,10 @@ class RoundWorker:
                 if record.status == RecordStatus.NONE:  # the chain went back: `work` commits it again
                     log.warning("round %d: the chain has forgotten the commitment", entry.round)
                     return False
+                early = error.name == "WrongPhase" and error.args_ == (Phase.COMMIT,)
+                if early or error.name == "CommitmentMismatch":  # `work` has seen that neither is so
+                    log.warning("round %d: too early for the reveal, the chain went back or lags", entry.round)
+                    return True
                 log.error("round %d: not revealed: %s", entry.round, error)
                 self._given_up.add(entry.round)
                 return False
