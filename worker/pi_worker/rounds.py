@@ -316,7 +316,9 @@ class RoundWorker:
                     return False
                 early = error.name == "WrongPhase" and error.args_ == (Phase.COMMIT,)
                 if early or error.name == "CommitmentMismatch":  # `work` has seen that neither is so
-                    log.warning("round %d: too early for the reveal, the chain went back or lags", entry.round)
+                    log.warning(
+                        "round %d: too early for the reveal, the chain went back or lags", entry.round
+                    )
                     return True
                 log.error("round %d: not revealed: %s", entry.round, error)
                 self._given_up.add(entry.round)
