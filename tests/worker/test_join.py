@@ -293,8 +293,9 @@ def test_a_commitment_that_the_chain_forgets_is_made_again(net: TestNetwork, kep
     for worker in workers:
         worker.end(0)
         assert not worker.events("missed")
-    assert [e["round"] for e in first.events("committed")] == ([0, 1, 2] if kept else [0, 1, 1, 2])
-    assert [e["round"] for e in second.events("committed")] == [0, 1, 1, 2]
+    # A slow test has the chain go back over the next round's commitments, too.
+    times = [[e["round"] for e in worker.events("committed")].count(1) for worker in workers]
+    assert times == ([1, 2] if kept else [2, 2])
     price = net.creator.pool_params(pool_id).price_per_slot
     for i in nodes:
         assert net.creator.total_earned(net.key("operator", i).address) == spec.rounds * price
